@@ -1,0 +1,27 @@
+"""Shared settings of the tests."""
+
+import os
+
+import hypothesis
+import pytest
+
+# Tests are tiny: one thread is faster than many, and the machine may be busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+hypothesis.settings.register_profile(
+    "seqvae", deadline=None, derandomize=True, max_examples=30, database=None
+)
+hypothesis.settings.load_profile("seqvae")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what is marked ``gpu`` where there is no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    for item in marked:
+        item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
