@@ -1,0 +1,52 @@
+# Everything a fresh machine needs is Python 3.11 or newer and a package registry.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.stamp
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench bench-gpu clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+	@echo "variables: PYTHON=python3 (what creates .venv), ARGS= (passed to demo, bench and bench-gpu)"
+
+setup: $(STAMP) ## create .venv with everything the other targets use (repeated only when needed)
+
+# torch first and alone, with a plain pin: pip then takes a CPU build where its indexes hold one.
+# The build tools come before the project, so that it is built with pinned ones.
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/native/*.cpp kernels/native/*.h kernels/native/CMakeLists.txt)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1), need Python 3.11 or newer; try make PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q -c constraints.txt "$$(grep '^torch==' constraints.txt)" numpy
+	$(BIN)/python -m pip install -q -c constraints.txt scikit-build-core cmake ninja
+	@if command -v c++ g++ clang++ >/dev/null 2>&1; then native=true; else native=false; \
+	  echo "make: no C++ compiler, installing without the native library (its tests are skipped)"; fi; \
+	set -x; $(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -Cwheel.cmake=$$native -e '.[demo,dev]'
+	@touch $@
+
+demo: $(STAMP) ## train on real text, evaluate, paraphrase, write the report
+	$(BIN)/seqvae demo text $(ARGS)
+
+lint: $(STAMP) ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+test: lint ## lint, then run the tests
+	$(BIN)/python -m pytest
+
+bench: $(STAMP) ## time the kernels on this machine
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+# Uses the environment's own Python when there is no .venv: a GPU machine brings its torch and triton.
+GPU_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+bench-gpu: ## with an NVIDIA GPU: run its tests, then the benchmarks
+	@$(GPU_PYTHON) -c 'import torch; raise SystemExit(not torch.cuda.is_available())' \
+	  || { echo "make: bench-gpu needs an NVIDIA GPU and a CUDA build of torch; $(GPU_PYTHON) sees none"; exit 1; }
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest -m gpu tests
+	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.run --gpu $(ARGS)
+
+clean: ## delete .venv and what builds and tests leave behind
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
