@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/nativ
 	$(BIN)/python -m pip install -q -c constraints.txt scikit-build-core cmake ninja
 	@if command -v c++ g++ clang++ >/dev/null 2>&1; then native=true; else native=false; \
 	  echo "make: no C++ compiler, installing without the native library (its tests are skipped)"; fi; \
-	set -x; $(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -Cwheel.cmake=$$native -e '.[demo,dev]'
+	set -x; $(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --config-settings=wheel.cmake=$$native -e '.[demo,dev]'
 	@touch $@
 
 demo: $(STAMP) ## train on real text, evaluate, paraphrase, write the report
