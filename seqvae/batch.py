@@ -1,0 +1,90 @@
+"""`Batch`: what flows from the loader through the model."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqvae.data.loader import RawBatch
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded sequences and what is known of them.
+
+    Attributes:
+        values: token ids, shape [B, T], int64, each row `bos, tokens, eos, pad...`: what the
+            decoder must produce.
+        lengths: steps of each row that are not padding, bos and eos counted, shape [B].
+        labels: class of each row, shape [B], or None.
+        source: what the encoder reads, shape [B, S], where it is not `values` (a paraphrase pair's
+            other side, or a corrupted copy), or None.
+        source_lengths: lengths of `source`, shape [B], or None.
+    """
+
+    values: Tensor
+    lengths: Tensor
+    labels: Tensor | None = None
+    source: Tensor | None = None
+    source_lengths: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of sequences B."""
+        return self.values.shape[0]
+
+    @property
+    def encoder_values(self) -> Tensor:
+        """What the encoder reads, shape [B, S]."""
+        return self.values if self.source is None else self.source
+
+    @property
+    def encoder_lengths(self) -> Tensor:
+        """Lengths of `encoder_values`, shape [B]."""
+        return self.lengths if self.source_lengths is None else self.source_lengths
+
+    @property
+    def predicted_tokens(self) -> Tensor:
+        """Tokens scored in the whole batch (eos counted, bos not), a 0-d int64 tensor."""
+        return (self.lengths - 1).sum()
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+
+        def move(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x.to(device, non_blocking=True)
+
+        return Batch(
+            self.values.to(device, non_blocking=True),
+            self.lengths.to(device, non_blocking=True),
+            move(self.labels),
+            move(self.source),
+            move(self.source_lengths),
+        )
+
+    def with_source(self, values: np.ndarray, lengths: np.ndarray) -> "Batch":
+        """A copy whose encoder reads other (corrupted) sequences, arrays [B, S] and [B]."""
+        return replace(
+            self,
+            source=torch.from_numpy(values).to(self.values.device),
+            source_lengths=torch.from_numpy(lengths.astype(np.int64)).to(self.values.device),
+        )
+
+    @staticmethod
+    def from_raw(raw: RawBatch) -> "Batch":
+        """From the loader's arrays; with pairs the first side is read, the second produced."""
+
+        def tensor(x: np.ndarray) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64))
+
+        labels = None if raw.labels is None else tensor(raw.labels)
+        values, lengths = tensor(raw.values), tensor(raw.lengths)
+        if raw.targets is None or raw.target_lengths is None:
+            return Batch(values, lengths, labels)
+        return Batch(tensor(raw.targets), tensor(raw.target_lengths), labels, values, lengths)
+
+
+def padding_mask(lengths: Tensor, size: int) -> Tensor:
+    """True where a step is real, shape [B, size]."""
+    return torch.arange(size, device=lengths.device)[None, :] < lengths[:, None]

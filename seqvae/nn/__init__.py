@@ -1,0 +1,1 @@
+"""Network blocks with no knowledge of VAEs."""

@@ -1,0 +1,85 @@
+"""What flows into and out of an objective, and what an objective is."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the model says of a batch. All in nats per sequence, float32.
+
+    Attributes:
+        reconstruction: -log p(x | z_s) summed over steps, shape [S, B] for S samples of z.
+        kl_dimensions: per latent level, KL(q(z | x) || p(z)) by dimension, shape [B, D].
+        log_ratio: log p(z_s) - log q(z_s | x) summed over levels, shape [S, B].
+    """
+
+    reconstruction: Tensor
+    kl_dimensions: dict[str, Tensor] = field(default_factory=dict)
+    log_ratio: Tensor | None = None
+
+    @property
+    def kl(self) -> Tensor:
+        """KL summed over dimensions and levels, shape [B]."""
+        if not self.kl_dimensions:
+            return torch.zeros_like(self.reconstruction[0])
+        return torch.stack([kl.sum(-1) for kl in self.kl_dimensions.values()]).sum(0)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is minimised, and what is shown.
+
+    Attributes:
+        total: 0-d tensor to differentiate.
+        shown: named 0-d values for the log (nats per sequence unless the name says otherwise).
+    """
+
+    total: Tensor
+    shown: dict[str, Tensor | float]
+
+
+class Objective(ABC):
+    """Turns `Terms` into a `Loss`; may adapt itself to the KL it sees (`observe`)."""
+
+    samples: int = 1
+    """Samples of z that the model draws for each sequence."""
+
+    @abstractmethod
+    def __call__(self, terms: Terms, progress: float) -> Loss:
+        """The loss at `progress` (0 at the first step of the run, 1 at its end)."""
+
+    def observe(self, kl: float) -> None:  # noqa: B027 (most objectives do not adapt)
+        """Learn the batch's mean KL in nats (averaged over ranks), after each optimiser step."""
+
+    def state(self) -> dict[str, Any]:
+        """What `observe` has accumulated, for the checkpoint."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Restore what `state` returned."""
+
+
+def negative_elbo(terms: Terms, beta: float, kl: Tensor | None = None) -> Loss:
+    """-ELBO with KL weighted by `beta` (true nats: both terms summed over steps and dimensions).
+
+    Args:
+        terms: the model's terms.
+        beta: weight of the KL.
+        kl: penalised KL (0-d) when it is not the plain one, as with free bits.
+    """
+    reconstruction = terms.reconstruction.mean()
+    plain = terms.kl.mean()
+    penalised = plain if kl is None else kl
+    # With beta = 0 the product would turn an overflowing KL into NaN.
+    total = reconstruction + beta * penalised if beta else reconstruction
+    shown: dict[str, Tensor | float] = {
+        "reconstruction": reconstruction.detach(),
+        "kl": plain.detach(),
+        "beta": beta,
+    }
+    return Loss(total, shown)

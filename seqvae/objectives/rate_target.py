@@ -1,0 +1,73 @@
+"""One dial: the rate, KL in nats per sequence, held by adapting the weight of the KL."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, final
+
+from seqvae.objectives.objective import Loss, Objective, Terms, negative_elbo
+
+
+@dataclass(frozen=True)
+class RateTarget:
+    """Minimise reconstruction subject to KL = rate."""
+
+    rate: float = 8.0
+    """Nats per sequence that the latent shall carry."""
+    controller: Literal["pi", "lagrangian"] = "pi"
+    """pi: proportional-integral control of log beta (after ControlVAE, Shao et al. 2020, arXiv
+    2004.05988, whose anti-windup never fires; here the integral stops at the limits). lagrangian:
+    dual ascent on the multiplier (MDR, Pelsmaeker and Aziz 2019, arXiv 1904.08194), both ways."""
+    proportional: float = 1.0
+    """PI: change of log beta for a relative error of 1."""
+    integral: float = 0.02
+    """PI and Lagrangian: change of log beta per step for a relative error of 1."""
+    smoothing: float = 0.9
+    """Weight of the past in the running mean of the KL that the controller sees."""
+    limits: tuple[float, float] = (1e-3, 10.0)
+    """Least and greatest beta."""
+    start: float = 0.1
+    """First beta: below 1, so that the decoder meets an informative latent from the start."""
+
+    def build(self) -> "RateTargetObjective":
+        """The objective."""
+        return RateTargetObjective(self)
+
+
+@final
+class RateTargetObjective(Objective):
+    """See `RateTarget`."""
+
+    def __init__(self, config: RateTarget) -> None:
+        self.config = config
+        self.low, self.high = (math.log(limit) for limit in config.limits)
+        self.integral = math.log(config.start)
+        self.mean: float | None = None
+        self.beta = config.start
+
+    def __call__(self, terms: Terms, progress: float) -> Loss:
+        """See `Objective.__call__`."""
+        return negative_elbo(terms, self.beta)
+
+    def observe(self, kl: float) -> None:
+        """See `Objective.observe`."""
+        if not math.isfinite(kl):
+            return
+        keep = self.config.smoothing
+        self.mean = kl if self.mean is None else keep * self.mean + (1 - keep) * kl
+        # Clipped, so that one wild batch (KL of thousands at the start) cannot throw beta about.
+        error = max(-1.0, min(1.0, self.mean / self.config.rate - 1.0))
+        proportional = self.config.proportional * error if self.config.controller == "pi" else 0.0
+        moved = self.integral + self.config.integral * error
+        wanted = moved + proportional
+        # Conditional integration: at a limit, move only back inside.
+        if self.low <= wanted <= self.high or (wanted > self.high) == (error < 0):
+            self.integral = moved
+        self.beta = math.exp(max(self.low, min(self.high, self.integral + proportional)))
+
+    def state(self) -> dict[str, Any]:
+        """See `Objective.state`."""
+        return {"integral": self.integral, "mean": self.mean, "beta": self.beta}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """See `Objective.load_state`."""
+        self.integral, self.mean, self.beta = state["integral"], state["mean"], state["beta"]

@@ -1,0 +1,8 @@
+"""Posteriors. A new one: one file here and one line in `PosteriorChoice`."""
+
+from seqvae.posteriors.gaussian import Gaussian
+from seqvae.posteriors.posterior import Posterior, PosteriorNetwork
+
+PosteriorChoice = Gaussian
+
+__all__ = ["Gaussian", "Posterior", "PosteriorChoice", "PosteriorNetwork"]

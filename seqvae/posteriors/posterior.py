@@ -1,0 +1,49 @@
+"""What a posterior is: a module that returns a distribution q(z | x), and that distribution."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+
+class Posterior(ABC):
+    """A batch of distributions q(z | x) over vectors of size D."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Means, shape [B, D], float32."""
+
+    @abstractmethod
+    def sample(self, seed: Tensor, samples: int = 1, noise_scale: float = 1.0) -> Tensor:
+        """Draw reparameterised samples.
+
+        Args:
+            seed: 1-element int64 tensor; the same seed gives the same noise anywhere.
+            samples: S.
+            noise_scale: factor on the noise; 0 gives the mean.
+
+        Returns:
+            shape [S, B, D], float32.
+        """
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log-density in nats of `z` [..., B, D], shape [..., B]."""
+
+    @abstractmethod
+    def kl(self) -> Tensor:
+        """KL divergence to the standard normal in nats per dimension, shape [B, D], float32."""
+
+    @abstractmethod
+    def select(self, rows: Tensor | slice) -> "Posterior":
+        """The distributions of some rows."""
+
+
+class PosteriorNetwork(nn.Module, ABC):
+    """Maps an encoder's summary to a `Posterior`."""
+
+    dimension: int
+
+    @abstractmethod
+    def forward(self, summary: Tensor) -> Posterior:
+        """From summaries [B, H] to q(z | x)."""

@@ -1,0 +1,41 @@
+"""The standard normal prior."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor
+
+from seqvae.ops import normal
+from seqvae.posteriors.posterior import Posterior
+from seqvae.priors.prior import Prior
+
+
+@dataclass(frozen=True)
+class Standard:
+    """N(0, I)."""
+
+    def build(self, dimension: int) -> "StandardPrior":
+        """The module, for vectors of size `dimension`."""
+        return StandardPrior(dimension)
+
+
+@final
+class StandardPrior(Prior):
+    """See `Standard`."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__()
+        self.dimension = dimension
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """See `Prior.log_prob`."""
+        return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+
+    def sample(self, seed: Tensor, size: int) -> Tensor:
+        """See `Prior.sample`."""
+        return normal(seed, (size, self.dimension))
+
+    def kl(self, posterior: Posterior) -> Tensor:
+        """See `Prior.kl`."""
+        return posterior.kl()
