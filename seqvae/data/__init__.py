@@ -1,0 +1,1 @@
+"""Corpora: raw files to token shards, and batches of them. Never imports torch."""
