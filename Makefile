@@ -11,6 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 	@echo "variables: PYTHON=python3 (what creates .venv), ARGS= (passed to demo, bench and bench-gpu)"
+	@echo "pip's own settings apply: PIP_EXTRA_INDEX_URL can add an index that holds a CPU build of torch"
 
 setup: $(STAMP) ## create .venv with everything the other targets use (repeated only when needed)
 
