@@ -53,8 +53,13 @@ class Objective(ABC):
     def __call__(self, terms: Terms, progress: float) -> Loss:
         """The loss at `progress` (0 at the first step of the run, 1 at its end)."""
 
-    def observe(self, kl: float) -> None:  # noqa: B027 (most objectives do not adapt)
-        """Learn the batch's mean KL in nats (averaged over ranks), after each optimiser step."""
+    def observe(self, kl: float, weight: float = 1.0) -> None:  # noqa: B027 (most do not adapt)
+        """Learn a batch's mean KL, after each optimiser step.
+
+        Args:
+            kl: nats per sequence, averaged over the ranks.
+            weight: size of the batch, in any fixed unit: batches of short sequences hold more.
+        """
 
     def state(self) -> dict[str, Any]:
         """What `observe` has accumulated, for the checkpoint."""

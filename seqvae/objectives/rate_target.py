@@ -21,7 +21,7 @@ class RateTarget:
     """PI: change of log beta for a relative error of 1."""
     integral: float = 0.02
     """PI and Lagrangian: change of log beta per step for a relative error of 1."""
-    smoothing: float = 0.9
+    smoothing: float = 0.95
     """Weight of the past in the running mean of the KL that the controller sees."""
     limits: tuple[float, float] = (1e-3, 10.0)
     """Least and greatest beta."""
@@ -41,21 +41,24 @@ class RateTargetObjective(Objective):
         self.config = config
         self.low, self.high = (math.log(limit) for limit in config.limits)
         self.integral = math.log(config.start)
-        self.mean: float | None = None
+        self.total = 0.0
+        self.weight = 0.0
         self.beta = config.start
 
     def __call__(self, terms: Terms, progress: float) -> Loss:
         """See `Objective.__call__`."""
         return negative_elbo(terms, self.beta)
 
-    def observe(self, kl: float) -> None:
+    def observe(self, kl: float, weight: float = 1.0) -> None:
         """See `Objective.observe`."""
         if not math.isfinite(kl):
             return
         keep = self.config.smoothing
-        self.mean = kl if self.mean is None else keep * self.mean + (1 - keep) * kl
+        # A mean over sequences, not over batches: those of long sentences are small and say more.
+        self.total = keep * self.total + kl * weight
+        self.weight = keep * self.weight + weight
         # Clipped, so that one wild batch (KL of thousands at the start) cannot throw beta about.
-        error = max(-1.0, min(1.0, self.mean / self.config.rate - 1.0))
+        error = max(-1.0, min(1.0, self.total / self.weight / self.config.rate - 1.0))
         proportional = self.config.proportional * error if self.config.controller == "pi" else 0.0
         moved = self.integral + self.config.integral * error
         wanted = moved + proportional
@@ -66,8 +69,14 @@ class RateTargetObjective(Objective):
 
     def state(self) -> dict[str, Any]:
         """See `Objective.state`."""
-        return {"integral": self.integral, "mean": self.mean, "beta": self.beta}
+        return {
+            "integral": self.integral,
+            "total": self.total,
+            "weight": self.weight,
+            "beta": self.beta,
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """See `Objective.load_state`."""
-        self.integral, self.mean, self.beta = state["integral"], state["mean"], state["beta"]
+        self.integral, self.beta = state["integral"], state["beta"]
+        self.total, self.weight = state["total"], state["weight"]

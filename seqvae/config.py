@@ -1,0 +1,267 @@
+"""What a run is made of: frozen dataclasses = the command line = the JSON beside the weights."""
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from seqvae import decoders, encoders
+from seqvae.decoders import DecoderChoice
+from seqvae.encoders import EncoderChoice
+from seqvae.errors import UserError
+from seqvae.likelihoods import Categorical, LikelihoodChoice
+from seqvae.model import Latent, SequenceVAE
+from seqvae.objectives import ObjectiveChoice, RateTarget
+from seqvae.posteriors import Gaussian, PosteriorChoice
+from seqvae.priors import PriorChoice, Standard
+
+RUN_FORMAT = 1
+Preset = Literal["tiny", "small", "base"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """The networks."""
+
+    encoder: EncoderChoice = field(default_factory=encoders.Transformer)
+    """Reads the text into a summary."""
+    posterior: PosteriorChoice = field(default_factory=Gaussian)
+    """What the summary says of z."""
+    prior: PriorChoice = field(default_factory=Standard)
+    """What is expected of z before anything is read."""
+    decoder: DecoderChoice = field(default_factory=decoders.Transformer)
+    """Writes the text given z."""
+    likelihood: LikelihoodChoice = field(default_factory=Categorical)
+    """What a written step costs."""
+    word_dropout: float = 0.0
+    """Probability that a decoder input is blanked in training."""
+    max_length: int = 128
+    """Longest sequence in tokens, start and end included; longer ones are skipped and counted."""
+
+    def build(self, vocabulary: int, *, latent: bool = True) -> SequenceVAE:
+        """The model for `vocabulary` pieces; without `latent` the same decoder alone."""
+        likelihood = self.likelihood.build(vocabulary, self.decoder.width)
+        level: Latent | None = None
+        if latent:
+            encoder = self.encoder.build(self.decoder.width, self.max_length)
+            posterior = self.posterior.build(encoder.width)
+            level = Latent(encoder, posterior, self.prior.build(posterior.dimension))
+        decoder = self.decoder.build(level.dimension if level else None, self.max_length)
+        return SequenceVAE(level, decoder, likelihood, word_dropout=self.word_dropout)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Corruption of the encoder's input, for denoising models; each a probability per token."""
+
+    drop: float = 0.0
+    """Leave a token out."""
+    blank: float = 0.0
+    """Replace a token by a blank."""
+    substitute: float = 0.0
+    """Replace a token by a random one."""
+    shuffle: int = 0
+    """Move tokens by less than this many places (Lample et al. 2018); 0: keep the order."""
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is corrupted."""
+        return bool(self.drop or self.blank or self.substitute or self.shuffle)
+
+
+@dataclass(frozen=True)
+class Training:
+    """The optimisation."""
+
+    epochs: float = 10.0
+    """Passes over the training split; may be a fraction."""
+    steps: int | None = None
+    """Optimiser steps; replaces `epochs` when given."""
+    tokens_per_batch: int = 2048
+    """Tokens of a batch on one process, padding included."""
+    accumulate: int = 1
+    """Batches whose gradients are averaged for one step."""
+    learning_rate: float = 2e-3
+    """Greatest learning rate."""
+    warmup: float = 0.05
+    """Part of the run over which the learning rate rises."""
+    final_rate: float = 0.02
+    """Last learning rate, as a part of the greatest (cosine decay)."""
+    weight_decay: float = 0.05
+    """AdamW's decay of matrices (not of biases and norms)."""
+    clip: float = 1.0
+    """Greatest norm of the gradient."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16 = autocast; auto: bfloat16 on a GPU, float32 on a CPU. KL and sums stay float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    compile: bool = False
+    """Use torch.compile: worth its minutes of start-up on long runs."""
+    ema: float | None = None
+    """Decay of an exponential moving average of the weights, which is then what is validated and
+    saved as the result, e.g. 0.999."""
+    autoencoder: float = 0.0
+    """Part of the run trained as an autoencoder (beta 0) first (Li et al. 2019)."""
+    reset_decoder: bool = True
+    """Whether the decoder starts afresh after the autoencoder phase."""
+    aggressive: int = 0
+    """Greatest number of encoder-only steps before each step, until validation MI stops rising
+    (He et al. 2019, arXiv 1901.05534); 0: off."""
+    tighten: float = 0.0
+    """Last part of the run in which the encoder is frozen and the decoder is trained on the
+    importance-weighted bound with `tighten_samples` samples."""
+    tighten_samples: int = 8
+    """Samples of z for `tighten`."""
+    noise: Noise = field(default_factory=Noise)
+    """Corruption of what the encoder reads."""
+    validate_every: int | None = None
+    """Steps between validations; by default once an epoch, and at least 5 times a run."""
+    validate_sequences: int = 1000
+    """Sequences of the validation split that are used."""
+    checkpoint_every: int = 500
+    """Steps between checkpoints to resume from."""
+    keep: int = 2
+    """Checkpoints kept."""
+    patience: int | None = None
+    """Stop after this many validations without improvement; by default never."""
+    guard: Literal["remedy", "warn", "off"] = "remedy"
+    """What the collapse guard does: apply a remedy and log it, only say so, or nothing."""
+    bad_steps: int = 20
+    """Skipped non-finite steps in a row after which the run stops."""
+    threads: int | None = None
+    """CPU threads; by default torch's choice."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training run, complete."""
+
+    data: str = ""
+    """Folder written by `seqvae prepare`."""
+    run: str = ""
+    """Folder for checkpoints, logs and the result."""
+    latent: Literal["vae", "none"] = "vae"
+    """none: the same decoder without a latent, the language model to compare with."""
+    objective: ObjectiveChoice = field(default_factory=RateTarget)
+    """What is optimised."""
+    model: Model = field(default_factory=Model)
+    """The networks."""
+    training: Training = field(default_factory=Training)
+    """The optimisation."""
+    seed: int = 0
+    """Seed of everything random."""
+
+
+def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
+    """The default run of a size: `tiny` for a CPU, `small` and `base` for a GPU.
+
+    Args:
+        name: which size.
+        rate: nats per sequence that the latent shall carry.
+    """
+    layers, width, dimension, rate_of_learning, tokens = {
+        "tiny": (2, 128, 32, 2e-3, 2048),
+        "small": (4, 256, 32, 1e-3, 8192),
+        "base": (8, 512, 64, 5e-4, 32768),
+    }[name]
+    heads = width // 32
+    return Experiment(
+        objective=RateTarget(rate=rate),
+        model=Model(
+            encoder=encoders.Transformer(layers=layers, width=width, heads=heads),
+            posterior=Gaussian(dimension=dimension),
+            decoder=decoders.Transformer(layers=layers, width=width, heads=heads),
+        ),
+        training=Training(learning_rate=rate_of_learning, tokens_per_batch=tokens),
+    )
+
+
+def to_json(value: Any) -> Any:  # noqa: ANN401
+    """A dataclass as JSON values; each dataclass carries its class name as `type`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return value
+
+
+def from_json(kind: Any, data: Any, where: str = "config") -> Any:  # noqa: ANN401
+    """The inverse of `to_json` for a value of type `kind`.
+
+    Raises:
+        UserError: a field is unknown or has the wrong type: the file is of another version.
+    """
+    if isinstance(kind, types.UnionType) or get_origin(kind) is typing.Union:
+        members = get_args(kind)
+        if isinstance(data, dict):
+            for member in members:
+                if getattr(member, "__name__", None) == data.get("type"):
+                    return from_json(member, data, where)
+        elif data is None and type(None) in members:
+            return None
+        else:
+            plain = [m for m in members if m is not type(None)]
+            return from_json(plain[0], data, where)
+        names = ", ".join(getattr(m, "__name__", str(m)) for m in members)
+        raise UserError(f"{where}: type {data.get('type')!r} is not one of {names}")
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(data, dict) or data.get("type") != kind.__name__:  # type: ignore[union-attr]
+            raise UserError(f"{where}: expected a {kind.__name__}, got {data!r}")  # type: ignore[union-attr]
+        hints = get_type_hints(kind)
+        extra = set(data) - set(hints) - {"type"}
+        if extra:
+            raise UserError(
+                f"{where}: unknown field {sorted(extra)[0]!r}; the run was written by another "
+                "version of seqvae: train it again or use that version"
+            )
+        values = {
+            name: from_json(hints[name], data[name], f"{where}.{name}")
+            for name in hints
+            if name in data
+        }
+        return kind(**values)  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        return tuple(from_json(get_args(kind)[0], item, where) for item in data)
+    if get_origin(kind) is Literal:
+        if data not in get_args(kind):
+            raise UserError(
+                f"{where}: {data!r} is not one of {', '.join(map(repr, get_args(kind)))}"
+            )
+        return data
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        return float(data)
+    if not isinstance(data, kind):
+        raise UserError(f"{where}: expected {kind.__name__}, got {data!r}")
+    return data
+
+
+def write_config(path: Path, experiment: Experiment, **more: Any) -> None:  # noqa: ANN401
+    """Write `experiment` and further facts (vocabulary size, versions...) as JSON."""
+    document = {"format": RUN_FORMAT, **more, "experiment": to_json(experiment)}
+    path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+def read_config(path: Path) -> tuple[Experiment, dict[str, Any]]:
+    """The experiment in a run's `config.json`, and the other facts in it.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another version.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is not a run: it has no {path.name}") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: damaged ({error}); restore it from a copy") from None
+    if not isinstance(document, dict) or document.get("format") != RUN_FORMAT:
+        found = document.get("format") if isinstance(document, dict) else document
+        raise UserError(
+            f"{path}: run format {found!r}, this seqvae reads {RUN_FORMAT}: "
+            "train again or use the version that wrote it"
+        )
+    experiment: Experiment = from_json(Experiment, document.pop("experiment"), path.name)
+    return experiment, document

@@ -1,0 +1,114 @@
+"""Parts of a run that are trained otherwise: autoencoder first, aggressive encoder, tight end."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn.utils import clip_grad_norm_
+
+from seqvae.config import Training
+from seqvae.model import SequenceVAE
+from seqvae.objectives import Elbo, Objective
+from seqvae.objectives.importance import ImportanceWeighted
+from seqvae.schedules import Constant
+
+if TYPE_CHECKING:
+    from seqvae.training.trainer import Trainer
+
+
+class Phases:
+    """Which phase a run is in, and what a change of phase does.
+
+    Args:
+        config: the run's training settings.
+        model: what is trained.
+    """
+
+    def __init__(self, config: Training, model: SequenceVAE) -> None:
+        self.config, self.model = config, model
+        active = model.latent is not None
+        self.autoencoder_until = config.autoencoder if active else 0.0
+        self.tight_from = 1.0 - config.tighten if active and config.tighten else 2.0
+        self.aggressive = active and config.aggressive > 0
+        self.decoder_reset = False
+        self.best_mi = 0.0
+        self._plain = Elbo(Constant(0.0)).build()
+        self._tight = ImportanceWeighted(config.tighten_samples).build()
+
+    def overrides(self, progress: float) -> bool:
+        """Whether a phase has taken the objective's place."""
+        return self.objective(progress) is not None
+
+    def objective(self, progress: float) -> Objective | None:
+        """The phase's own objective, or None for the run's."""
+        if progress < self.autoencoder_until:
+            return self._plain
+        return self._tight if progress >= self.tight_from else None
+
+    def enter(self, progress: float, trainer: "Trainer") -> None:
+        """Do what the beginning of a phase asks for."""
+        ended = self.autoencoder_until and progress >= self.autoencoder_until
+        if ended and self.config.reset_decoder and not self.decoder_reset:
+            self._reset_decoder(trainer)
+        if progress >= self.tight_from and self.model.latent is not None:
+            self._freeze()
+
+    def before_step(self, trainer: "Trainer") -> None:
+        """Aggressive training: first let the encoder catch up with the decoder (He et al. 2019)."""
+        if not self.aggressive or self.overrides(trainer.progress):
+            return
+        assert self.model.latent is not None
+        encoder = list(self.model.latent.parameters())
+        ahead, recent, position = float("inf"), 0.0, trainer.loader.state()
+        for inner in range(1, self.config.aggressive + 1):
+            trainer.optimizer.zero_grad(set_to_none=True)
+            batch, _ = trainer.next_batch()
+            loss = trainer.loss(batch)
+            loss.total.backward()  # type: ignore[no-untyped-call]
+            for parameter in set(self.model.parameters()) - set(encoder):
+                parameter.grad = None
+            clip_grad_norm_(encoder, self.config.clip)
+            trainer.optimizer.step()
+            recent += float(loss.total) / float(batch.predicted_tokens / batch.size)
+            if inner % 10 == 0:
+                if recent >= ahead:
+                    break
+                ahead, recent = recent, 0.0
+        # The looks ahead do not use up the epoch: the outer step sees the batch that was due.
+        trainer.loader.load_state(position)
+
+    def after_validation(self, measured: dict[str, Any]) -> None:
+        """Aggressive training stops for good when the mutual information stops rising."""
+        if self.aggressive and measured.get("mi", 0.0) < self.best_mi:
+            self.aggressive = False
+        self.best_mi = max(self.best_mi, measured.get("mi", 0.0))
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {
+            "decoder_reset": self.decoder_reset,
+            "aggressive": self.aggressive,
+            "best_mi": self.best_mi,
+        }
+
+    def load_state(self, state: dict[str, Any], trainer: "Trainer") -> None:
+        """Restore what `state` returned."""
+        self.decoder_reset = state["decoder_reset"]
+        self.aggressive = state["aggressive"]
+        self.best_mi = state["best_mi"]
+
+    def _reset_decoder(self, trainer: "Trainer") -> None:
+        self.decoder_reset = True
+        config = trainer.experiment.model
+        fresh = config.decoder.build(
+            self.model.latent.dimension if self.model.latent else None, config.max_length
+        )
+        self.model.decoder.load_state_dict(fresh.state_dict())
+        for parameter in self.model.decoder.parameters():
+            trainer.optimizer.state.pop(parameter, None)
+
+    def _freeze(self) -> None:
+        assert self.model.latent is not None
+        self.model.latent.requires_grad_(False)
+        for module in self.model.latent.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.eval()
