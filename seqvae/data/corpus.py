@@ -54,7 +54,7 @@ class Corpus:
             UserError: no corpus there, another format version, or a file that is missing or changed.
         """
         path = Path(path)
-        meta = _read_meta(path)
+        meta = read_meta(path)
         tokenizer_path = path / TOKENIZER
         if not tokenizer_path.is_file() or tokenizer_path.stat().st_size > _LARGEST_TOKENIZER:
             raise UserError(f"{tokenizer_path}: missing or far too large; {_AGAIN}")
@@ -90,7 +90,12 @@ def fingerprint_of(meta: dict[str, Any]) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: Path) -> dict[str, Any]:
+    """Read and check dataset.json.
+
+    Raises:
+        UserError: missing, of another format version, or edited.
+    """
     path = folder / META
     if not path.is_file():
         hint = " (unfinished: run the same `prepare` again)" if _is_unfinished(folder) else ""

@@ -11,6 +11,7 @@ import sentencepiece
 Normalisation = Literal["nfkc", "nfc", "none"]
 
 _RULES = {("nfkc", False): "nmt_nfkc", ("nfkc", True): "nmt_nfkc_cf", ("none", False): "identity"}
+_MOST_PASSES = 4
 
 
 class Normaliser:
@@ -30,6 +31,7 @@ class Normaliser:
         self.form = form
         self.lowercase = lowercase
         self.squeezes = form != "none"
+        self._has_short_cut = self.squeezes and not lowercase
         self._rule = _RULES.get((form, lowercase))
         flags: dict[str, Any] = {
             "add_dummy_prefix": False,
@@ -39,16 +41,32 @@ class Normaliser:
         if self._rule:
             self._call = sentencepiece.SentencePieceNormalizer(rule_name=self._rule, **flags)
         else:
+            sentencepiece.SetMinLogLevel(2)
             with tempfile.TemporaryDirectory() as folder:
                 rules = self.write_rules(Path(folder))
                 self._call = sentencepiece.SentencePieceNormalizer(rule_tsv=str(rules), **flags)
 
+    @classmethod
+    def of_model(cls, model: bytes) -> "Normaliser":
+        """Return the normaliser inside a sentencepiece model."""
+        normaliser = cls("none")
+        normaliser._call = sentencepiece.SentencePieceNormalizer(
+            model_proto=model, add_dummy_prefix=False, escape_whitespaces=False
+        )
+        return normaliser
+
     def __call__(self, text: str) -> str:
         """Normalise one text; unpaired surrogates are not text and must be removed before."""
-        if self.squeezes and not self.lowercase and _is_plain(text):
+        if self._has_short_cut and _is_plain(text):
             return text
-        normalised: str = self._call.Normalize(text)
-        return normalised.replace("\u2581", " ")
+        normalised: str = self._call.Normalize(text).replace("\u2581", " ")
+        for _ in range(_MOST_PASSES if not text.isascii() else 0):
+            # A few sequences of combining marks need another pass before they are their own normal form.
+            again: str = self._call.Normalize(normalised)
+            if again == normalised:
+                break
+            normalised = again
+        return normalised
 
     def trainer_options(self, folder: Path) -> dict[str, Any]:
         """Return the options that make sentencepiece train with this rule; files it needs go to `folder`."""

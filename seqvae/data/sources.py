@@ -1,36 +1,30 @@
-"""Where records come from: files by suffix, folders, standard input."""
+"""Where records come from: files by suffix, folders, standard input, data sets of the Hugging Face hub."""
 
 import gzip
 import hashlib
 import io
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from seqvae.data.lines import SkipReport, read_lines
 from seqvae.errors import UserError
 
-SUFFIXES = (".txt", ".jsonl", ".csv", ".tsv", ".parquet")
+PLAIN = (".txt", ".smi")
+SUFFIXES = (*PLAIN, ".jsonl", ".csv", ".tsv", ".parquet")
+STDIN = "-"
+HUB = "hf:"
 
 
-@dataclass(frozen=True)
-class Records:
-    """A block of records, field by field.
+class Digest(Protocol):
+    """A running hash."""
 
-    Attributes:
-        texts: one a record.
-        targets: the other side of pairs, or None.
-        labels: label names, or None.
-        groups: what must stay in one split, or None where that is the text itself.
-    """
-
-    texts: list[str]
-    targets: list[str] | None = None
-    labels: list[str] | None = None
-    groups: list[str] | None = None
+    def update(self, data: bytes, /) -> None:
+        """Take in more bytes."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,8 +33,8 @@ class Source:
 
     Attributes:
         name: for messages and reports; does not depend on where the file lies.
-        kind: a suffix of `SUFFIXES`, or "hf".
-        path: the file, None for standard input or a data set of the hub.
+        kind: a suffix of `SUFFIXES`, `STDIN` or `HUB`.
+        path: the file, None for standard input and the hub.
         compressed: whether it is gzip.
         size: bytes, 0 if not known.
     """
@@ -53,31 +47,41 @@ class Source:
 
 
 def find_sources(inputs: Sequence[str]) -> list[Source]:
-    """Turn paths into files to read; folders are searched for known suffixes, in sorted order.
+    """Turn what the user named into sources; folders are searched for known suffixes, in sorted order.
+
+    Args:
+        inputs: paths, "-" for standard input, "hf:NAME[:SPLIT]" for a data set of the hub.
 
     Raises:
         UserError: a path does not exist, is empty, or a folder has nothing readable.
     """
     sources: list[Source] = []
     for given in inputs:
-        if given == "-":
-            sources.append(Source("standard input", ".txt", None))
-            continue
-        path = Path(given)
+        if given == STDIN:
+            sources.append(Source("standard input", STDIN, None))
+        elif given.startswith(HUB):
+            sources.append(Source(given, HUB, None))
+        else:
+            sources += _files(Path(given))
+    if not sources:
+        raise UserError("no input: name a file, a folder, or - for standard input")
+    return sources
+
+
+def _files(path: Path) -> list[Source]:
+    try:
         if path.is_dir():
-            found = [p for p in sorted(path.rglob("*")) if p.is_file() and _kind(p)[0]]
+            found = [p for p in sorted(path.rglob("*")) if _kind(p)[0] and p.is_file()]
             if not found:
                 raise UserError(
-                    f"{path}: no file with a known suffix ({', '.join(SUFFIXES)}, each also .gz) in this folder"
+                    f"{path}: no file in this folder has a known suffix ({', '.join(SUFFIXES)}, each also .gz)"
                 )
-            sources += [_file(p, str(p.relative_to(path))) for p in found]
-        elif path.exists():
-            sources.append(_file(path, path.name))
-        else:
+            return [_file(p, p.relative_to(path).as_posix()) for p in found]
+        if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-    if not sources:
-        raise UserError("no input: name at least one file, a folder, or - for standard input")
-    return sources
+        return [_file(path, path.name)]
+    except PermissionError as error:
+        raise UserError(f"{path}: no permission to read it") from error
 
 
 def _kind(path: Path) -> tuple[str, bool]:
@@ -88,6 +92,8 @@ def _kind(path: Path) -> tuple[str, bool]:
 
 def _file(path: Path, name: str) -> Source:
     kind, compressed = _kind(path)
+    if kind == ".parquet" and compressed:
+        raise UserError(f"{path}: parquet is compressed inside; unpack the .gz around it")
     size = path.stat().st_size
     if not size and path.is_file():
         raise UserError(f"{path}: the file is empty")
@@ -95,11 +101,7 @@ def _file(path: Path, name: str) -> Source:
 
 
 class _Watched(io.RawIOBase):
-    """A byte stream that hashes and counts what is read."""
-
-    def __init__(
-        self, stream: BinaryIO, digest: "hashlib._Hash", on_bytes: Callable[[int], object]
-    ) -> None:
+    def __init__(self, stream: BinaryIO, digest: Digest, on_bytes: Callable[[int], object]) -> None:
         self._stream = stream
         self._digest = digest
         self._on_bytes = on_bytes
@@ -117,12 +119,12 @@ class _Watched(io.RawIOBase):
 
 @contextmanager
 def open_bytes(
-    source: Source, digest: "hashlib._Hash", on_bytes: Callable[[int], object]
+    source: Source, digest: Digest, on_bytes: Callable[[int], object]
 ) -> Iterator[BinaryIO]:
-    """Open a source's bytes, decompressed.
+    """Open a file or standard input, decompressed.
 
     Args:
-        source: a file or standard input.
+        source: what to open.
         digest: gets the bytes as stored.
         on_bytes: told how many stored bytes were read.
 
@@ -135,27 +137,26 @@ def open_bytes(
         raise UserError(f"{source.path}: cannot read it ({error.strerror})") from error
     try:
         watched = io.BufferedReader(_Watched(stream, digest, on_bytes), 1 << 20)
-        if source.compressed:
-            try:
-                with gzip.GzipFile(fileobj=watched, mode="rb") as unpacked:
-                    yield unpacked  # type: ignore[misc]
-            except (EOFError, gzip.BadGzipFile) as error:
-                raise UserError(f"{source.name}: damaged gzip file ({error})") from error
-        else:
+        if not source.compressed:
             yield watched
+            return
+        try:
+            with gzip.GzipFile(fileobj=watched, mode="rb") as unpacked:
+                yield unpacked  # type: ignore[misc]
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise UserError(f"{source.name}: damaged gzip file ({error})") from error
     finally:
         if source.path is not None:
             stream.close()
 
 
-def read_records(
-    source: Source,
-    report: SkipReport,
-    digest: "hashlib._Hash",
-    on_bytes: Callable[[int], object],
-    max_line_bytes: int,
-) -> Iterator[Records]:
-    """Read a source block by block."""
-    with open_bytes(source, digest, on_bytes) as stream:
-        for _, lines in read_lines(stream, source.name, report, max_line_bytes):
-            yield Records([line for line in lines if line is not None])
+def content_sha256(source: Source) -> str:
+    """Digest of a file's stored bytes, as reading it gives."""
+    digest = hashlib.sha256()
+    assert source.path is not None
+    with open_bytes(
+        Source(source.name, source.kind, source.path), digest, lambda _: None
+    ) as stream:
+        while stream.read(1 << 20):
+            pass
+    return digest.hexdigest()

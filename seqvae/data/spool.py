@@ -100,7 +100,7 @@ class Spool:
 
     def __init__(self, folder: Path, *, pairs: bool) -> None:
         self._folder = folder
-        self._lines_per_record = 2 if pairs else 1
+        self.sides_per_record = 2 if pairs else 1
         hashes = self._mapped("hashes", np.uint64)
         assert hashes is not None
         self.hashes: HashArray = hashes
@@ -111,19 +111,19 @@ class Spool:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def chunks(self) -> Iterator[tuple[int, list[str], int]]:
+    def chunks(self) -> Iterator[tuple[int, list[bytes], int]]:
         """Yield the number of a chunk's first record, its lines (two a record for pairs) and its bytes."""
         first = 0
         carry = b""
         with (self._folder / "spool.text").open("rb") as stream:
             while block := stream.read(_BLOCK):
                 lines = (carry + block).split(b"\n")
-                tail = (len(lines) - 1) % self._lines_per_record
+                tail = (len(lines) - 1) % self.sides_per_record
                 carry = b"\n".join(lines[len(lines) - 1 - tail :])
                 whole = lines[: len(lines) - 1 - tail]
                 if whole:
-                    yield first, [line.decode() for line in whole], len(block)
-                    first += len(whole) // self._lines_per_record
+                    yield first, whole, len(block)
+                    first += len(whole) // self.sides_per_record
 
     def _mapped(self, name: str, kind: type) -> np.ndarray[Any, Any] | None:
         path = self._folder / f"spool.{name}"

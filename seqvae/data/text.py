@@ -65,8 +65,8 @@ class Tokenizer:
         ids: list[int] = self._processor.encode(_without_surrogates(text))
         return ids
 
-    def encode_batch(self, texts: Sequence[str], threads: int = 1) -> list[list[int]]:
-        """Encode many texts that are already free of unpaired surrogates."""
+    def encode_batch(self, texts: Sequence[bytes], threads: int = 1) -> list[list[int]]:
+        """Encode many UTF-8 texts; the result does not depend on the number of threads."""
         ids: list[list[int]] = self._processor.encode(list(texts), num_threads=threads)
         return ids
 

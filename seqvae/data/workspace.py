@@ -70,16 +70,10 @@ class Workspace:
         self._stages[stage] = result
         self._write_journal()
 
-    def publish(self, replace: bool) -> None:
-        """Move the result to its place.
-
-        Args:
-            replace: remove what is there first.
-        """
-        for path in self.results.iterdir():
-            _flush(path)
+    def publish(self) -> None:
+        """Move the result to its place, instead of what is there."""
         _flush(self.results)
-        if replace and self.out.exists():
+        if self.out.exists():
             shutil.rmtree(self.out)
         os.rename(self.results, self.out)
         _flush(self.out.parent)

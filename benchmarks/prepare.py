@@ -1,0 +1,128 @@
+"""Measures `prepare` on a large file: peak memory, and speed against plain sentencepiece encoding.
+
+Run: python benchmarks/prepare.py [--size-mb 1000] [--workers 1] [--out benchmarks/results/prepare.json]
+The file is generated (repeatable), prepared in a process of its own whose peak resident memory the system reports,
+and some of its lines are then encoded one by one with the tokenizer that was made.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy
+import pyarrow
+import sentencepiece
+
+from seqvae.data.synthetic import sentences
+
+_CHILD = """
+import json, resource, sys, time
+from pathlib import Path
+from seqvae.data.prepare import PrepareText, prepare_text
+start = time.perf_counter()
+corpus = prepare_text(PrepareText(inputs=(sys.argv[1],), out=Path(sys.argv[2]), workers=int(sys.argv[3])))
+print(json.dumps({
+    "seconds": time.perf_counter() - start,
+    "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    "counts": corpus.meta["counts"],
+    "tokens": sum(split["tokens"] for split in corpus.meta["splits"].values()),
+    "vocab_size": corpus.tokenizer.vocab_size,
+}))
+"""
+_BAR_BYTES = 1.5e9
+
+
+def generate(path: Path, size: int, seed: int = 0) -> int:
+    """Write about `size` bytes of lines, nearly all different, and return how many lines."""
+    generator = random.Random(seed)
+    # Invented words give the tokenizer a vocabulary of natural size.
+    letters = "etaoinshrdlucmfwypvbgk"
+    words = ["".join(generator.choices(letters, k=generator.randint(2, 9))) for _ in range(30_000)]
+    halves = [
+        f"{text.removesuffix(' .')} and {' '.join(generator.choices(words, k=generator.randint(1, 8)))}"
+        for text, _, _ in sentences(8000, seed)
+    ]
+    written = count = 0
+    with path.open("w", encoding="ascii") as stream:
+        while written < size:
+            picks = generator.choices(halves, k=20_000)
+            block = "".join(f"{a} , {b} .\n" for a, b in zip(picks[::2], picks[1::2], strict=True))
+            stream.write(block)
+            written += len(block)
+            count += 10_000
+    return count
+
+
+def plain_rate(path: Path, model: Path, most: int) -> float:
+    """MB/s of sentencepiece encoding one line after the other, on the first `most` bytes."""
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    with path.open(encoding="ascii") as stream:
+        lines = stream.read(most).split("\n")
+    start = time.perf_counter()
+    for line in lines:
+        processor.encode(line)
+    return most / (time.perf_counter() - start) / 1e6
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size-mb", type=int, default=1000)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/prepare.json"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        text, corpus = Path(folder, "corpus.txt"), Path(folder, "corpus")
+        lines = generate(text, options.size_mb * 1_000_000)
+        size = text.stat().st_size
+        child = subprocess.run(
+            [sys.executable, "-c", _CHILD, str(text), str(corpus), str(options.workers)],
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        measured = json.loads(child.stdout)
+        rate = plain_rate(text, corpus / "tokenizer.model", min(size, 100_000_000))
+    seconds = measured.pop("seconds")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
+    result = {
+        "bar": "5",
+        "what": f"prepare on a {size / 1e9:.2f} GB text file: peak resident memory",
+        "target": "<= 1.5 GB",
+        "figure": round(measured["peak_bytes"] / 1e9, 3),
+        "met": measured["peak_bytes"] <= _BAR_BYTES,
+        "predicted": False,
+        "command": " ".join(["python", *sys.argv]),
+        "file_bytes": size,
+        "lines": lines,
+        "seconds": round(seconds, 1),
+        "mb_per_second": round(size / seconds / 1e6, 2),
+        "plain_sentencepiece_mb_per_second": round(rate, 2),
+        "share_of_plain_speed": round(size / seconds / 1e6 / rate, 3),
+        "workers": options.workers,
+        **measured,
+        "commit": commit.stdout.strip(),
+        "measured_on": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "load_average": round(os.getloadavg()[0], 2),
+            "python": platform.python_version(),
+            "numpy": numpy.__version__,
+            "pyarrow": pyarrow.__version__,
+            "sentencepiece": sentencepiece.__version__,
+        },
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    print(f"written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()
