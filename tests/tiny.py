@@ -11,7 +11,7 @@ from seqvae.model import Latent, SequenceVAE
 from seqvae.posteriors import Gaussian
 from seqvae.priors import Standard
 
-VOCABULARY, WIDTH, LATENT, MAX_LENGTH = 23, 16, 4, 24
+VOCABULARY, WIDTH, LATENT, MAX_LENGTH = 23, 16, 4, 64
 
 
 def tiny_model(

@@ -7,6 +7,7 @@ from torch import Tensor
 from seqvae.batch import Batch
 from seqvae.evaluation.likelihood import elbo, evaluating, importance_weighted
 from seqvae.model import LEVEL, SequenceVAE
+from seqvae.tasks.decode import token_likelihood
 from tests.linear_gaussian import LinearGaussian
 from tests.tiny import tiny_batch, tiny_model
 
@@ -104,7 +105,7 @@ def _naive(model: SequenceVAE, batch: Batch, row: int, drawn: Tensor) -> Tensor:
     assert model.latent is not None
     weights = []
     for z in drawn[:, None]:
-        logits = model.likelihood.logits(model.decode(values, z))  # type: ignore[operator]
+        logits = token_likelihood(model).logits(model.decode(values, z))
         log_prob = logits.log_softmax(-1).gather(2, values[:, 1:, None]).sum()
         log_ratio = model.latent.prior.log_prob(z) - posterior.log_prob(z)
         weights.append(log_prob + log_ratio[0])
@@ -130,7 +131,7 @@ def test_seeds_matter_and_repeat() -> None:
 def test_a_language_model_is_exact() -> None:
     model, batch = tiny_model(latent=False), tiny_batch()
     with torch.no_grad():
-        logits = model.likelihood.logits(model.decode(batch.values, None))  # type: ignore[operator]
+        logits = token_likelihood(model).logits(model.decode(batch.values, None))
     log_prob = logits.log_softmax(-1).gather(2, batch.values[:, 1:, None])[..., 0]
     real = torch.arange(log_prob.shape[1]) < batch.lengths[:, None] - 1
     exact = -(log_prob * real).sum(1)
