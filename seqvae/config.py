@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from seqvae import decoders, encoders
+from seqvae.data.noise import Noise
 from seqvae.decoders import DecoderChoice
 from seqvae.encoders import EncoderChoice
 from seqvae.errors import UserError
@@ -51,25 +52,6 @@ class Model:
             level = Latent(encoder, posterior, self.prior.build(posterior.dimension))
         decoder = self.decoder.build(level.dimension if level else None, self.max_length)
         return SequenceVAE(level, decoder, likelihood, word_dropout=self.word_dropout)
-
-
-@dataclass(frozen=True)
-class Noise:
-    """Corruption of the encoder's input, for denoising models; each a probability per token."""
-
-    drop: float = 0.0
-    """Leave a token out."""
-    blank: float = 0.0
-    """Replace a token by a blank."""
-    substitute: float = 0.0
-    """Replace a token by a random one."""
-    shuffle: int = 0
-    """Move tokens by less than this many places (Lample et al. 2018); 0: keep the order."""
-
-    @property
-    def active(self) -> bool:
-        """Whether anything is corrupted."""
-        return bool(self.drop or self.blank or self.substitute or self.shuffle)
 
 
 @dataclass(frozen=True)
@@ -215,7 +197,7 @@ def from_json(kind: Any, data: Any, where: str = "config") -> Any:  # noqa: ANN4
         extra = set(data) - set(hints) - {"type"}
         if extra:
             raise UserError(
-                f"{where}: unknown field {sorted(extra)[0]!r}; the run was written by another "
+                f"{where}: unknown field {min(extra)!r}; the run was written by another "
                 "version of seqvae: train it again or use that version"
             )
         values = {

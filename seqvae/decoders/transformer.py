@@ -96,7 +96,7 @@ class TransformerDecoder(Decoder):
         if added is not None:
             x = x + added[:, None]
         x = self.dropout(x)
-        for block, (modulation, prefix) in zip(self.stack.blocks, conditioning, strict=True):
+        for block, (modulation, prefix) in zip(self.stack.each, conditioning, strict=True):
             x = block(x, modulation, prefix)
         out: Tensor = self.stack.norm(x, last)
         return out
@@ -107,7 +107,7 @@ class TransformerDecoder(Decoder):
         like = self.stack.norm.norm.weight if z is None else z
         caches = [
             block.attention.empty_cache(batch, min(capacity, self.max_length), like)
-            for block in self.stack.blocks
+            for block in self.stack.each
         ]
         return TransformerState(conditioning, caches, last, added)
 
@@ -116,7 +116,7 @@ class TransformerDecoder(Decoder):
         if state.added is not None:
             x = x + state.added
         x = x[:, None]
-        layers = zip(self.stack.blocks, state.conditioning, state.caches, strict=True)
+        layers = zip(self.stack.each, state.conditioning, state.caches, strict=True)
         for block, (modulation, prefix), cache in layers:
             x = block(x, modulation, prefix, cache=cache)
         out: Tensor = self.stack.norm(x, state.last_modulation)[:, 0]

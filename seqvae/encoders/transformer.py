@@ -51,7 +51,7 @@ class TransformerEncoder(Encoder):
         """See `Encoder.forward`."""
         mask = padding_mask(lengths, x.shape[1])
         x = self.dropout(self.input(x))
-        for block in self.stack.blocks:
+        for block in self.stack.each:
             x = block(x, lengths=lengths)
         out: Tensor = self.pool(self.stack.norm(x), mask)
         return out

@@ -33,7 +33,8 @@ class Pool(nn.Module):
             last = mask.sum(1).clamp_min(1) - 1
             return states[torch.arange(len(states), device=states.device), last]
         if self.score is not None:
-            weight = self.score(states).masked_fill(~gate, float("-inf")).softmax(1)
+            score: Tensor = self.score(states)
+            weight = score.masked_fill(~gate, float("-inf")).softmax(1)
             return (weight * states).sum(1)
         mean = (states * gate).sum(1) / mask.sum(1, keepdim=True).clamp_min(1)
         if self.kind == "mean":

@@ -1,5 +1,7 @@
 """Pre-norm Transformer blocks, plain or modulated by a latent."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +58,8 @@ class Block(nn.Module):
         first, second = (None, None) if modulation is None else modulation.chunk(2, -1)
         normed = self.attention_norm(x, first)
         x = x + self.dropout(self.attention(normed, prefix, lengths, cache))
-        return x + self.dropout(self.feed_forward(self.forward_norm(x, second)))
+        out: Tensor = x + self.dropout(self.feed_forward(self.forward_norm(x, second)))
+        return out
 
 
 class Stack(nn.Module):
@@ -81,12 +84,17 @@ class Stack(nn.Module):
         )
         self.norm = FilmNorm(width)
         self.apply(_initialise)
-        for block in self.blocks:
+        for block in self.each:
             for name in ("attention.out", "feed_forward.down"):
                 # GPT-2's residual scaling keeps the stream's variance flat with depth.
                 branch = block.get_submodule(name)
                 assert isinstance(branch, nn.Linear)
                 nn.init.normal_(branch.weight, std=0.02 / (2 * layers) ** 0.5)
+
+    @property
+    def each(self) -> list[Block]:
+        """The blocks, first to last."""
+        return cast(list[Block], list(self.blocks))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """Vocabulary projection and cross-entropy in one operation that never holds all logits.
 
 The logits of M tokens over V pieces would take M x V floats, forward and again backward; here a
-chunk of rows is projected, reduced and dropped, and recomputed in backward. With V = 32,000 that is
+chunk of rows is projected, reduced and dropped. With V = 32,000 that is
 most of a text model's memory.
 """
 
@@ -17,39 +17,69 @@ def _rows(vocabulary: int) -> int:
     return max(16, CHUNK_ELEMENTS // vocabulary)
 
 
+def _chunk(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Nats per token [m] and probabilities [m, V] of one chunk, float32."""
+    logits = (hidden @ weight.t()).float()
+    chosen = logits.gather(1, targets[:, None])
+    most = logits.amax(1, keepdim=True)
+    probabilities = logits.sub_(most).exp_()
+    total = probabilities.sum(1, keepdim=True)
+    probabilities /= total
+    return (total.log_() + most - chosen).squeeze(1), probabilities
+
+
+def _gradients(
+    probabilities: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, scale: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the (scaled) nats of one chunk with respect to hidden [m, H] and weight [V, H]."""
+    delta = probabilities.scatter_add_(
+        1, targets[:, None], probabilities.new_full((len(targets), 1), -1.0)
+    )
+    if scale is not None:
+        delta = delta.mul_(scale[:, None])
+    delta = delta.to(hidden.dtype)
+    return delta @ weight, delta.t() @ hidden
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, eager: bool
+    ) -> Tensor:
         rows = _rows(weight.shape[0])
         loss = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
-        log_sum = torch.empty_like(loss)
+        grad_hidden = torch.empty_like(hidden) if eager else None
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if eager else None
         for begin in range(0, hidden.shape[0], rows):
             part = slice(begin, begin + rows)
-            logits = (hidden[part] @ weight.t()).float()
-            torch.logsumexp(logits, -1, out=log_sum[part])
-            loss[part] = log_sum[part] - logits.gather(1, targets[part, None]).squeeze(1)
-        ctx.save_for_backward(hidden, weight, targets, log_sum)  # type: ignore[attr-defined]
+            loss[part], probabilities = _chunk(hidden[part], weight, targets[part])
+            if grad_hidden is not None and grad_weight is not None:
+                grad_hidden[part], chunk = _gradients(
+                    probabilities, hidden[part], weight, targets[part], None
+                )
+                grad_weight += chunk
+        ctx.save_for_backward(hidden, weight, targets, grad_hidden, grad_weight)  # type: ignore[arg-type]
         return loss
 
     @staticmethod
     def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, targets, log_sum = ctx.saved_tensors  # type: ignore[attr-defined]
+        hidden, weight, targets, unit_hidden, unit_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         (grad,) = grads
+        if unit_weight is not None and bool((grad == grad[0]).all()):
+            scale = grad[0]
+            grad_weight = (unit_weight * scale).to(weight.dtype)
+            return unit_hidden * scale.to(hidden.dtype), grad_weight, None, None
         rows = _rows(weight.shape[0])
         grad_hidden = torch.empty_like(hidden)
         grad_weight = torch.zeros_like(weight, dtype=torch.float32)
         for begin in range(0, hidden.shape[0], rows):
             part = slice(begin, begin + rows)
-            logits = (hidden[part] @ weight.t()).float()
-            delta = logits.sub_(log_sum[part, None]).exp_()
-            delta.scatter_add_(1, targets[part, None], torch.full_like(log_sum[part, None], -1.0))
-            delta = delta.mul_(grad[part, None]).to(hidden.dtype)
-            torch.mm(delta, weight, out=grad_hidden[part])
-            if grad_weight.dtype == delta.dtype:
-                grad_weight.addmm_(delta.t(), hidden[part])
-            else:
-                grad_weight += delta.t() @ hidden[part]
-        return grad_hidden, grad_weight.to(weight.dtype), None
+            _, probabilities = _chunk(hidden[part], weight, targets[part])
+            grad_hidden[part], chunk = _gradients(
+                probabilities, hidden[part], weight, targets[part], grad[part]
+            )
+            grad_weight += chunk
+        return grad_hidden, grad_weight.to(weight.dtype), None, None
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -67,7 +97,16 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
         # Autocast does not reach inside an autograd.Function.
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, weight = hidden.to(dtype), weight.to(dtype)
-    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
+    # Most objectives weigh all tokens alike. Gradients for weight 1 are then computed while the
+    # probabilities are at hand, and backward only scales them: one projection of four is saved.
+    # Whether the weights are alike is read back in backward, which would stall a GPU.
+    eager = (
+        hidden.device.type == "cpu"
+        and len(targets) > 0
+        and torch.is_grad_enabled()
+        and (hidden.requires_grad or weight.requires_grad)
+    )
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, eager)  # type: ignore[no-untyped-call]
     return loss
 
 

@@ -38,6 +38,7 @@ def write_checkpoint(
     """
     partial = folder.with_name(f".{folder.name}.partial")
     try:
+        _recover(folder)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, values in tensors.items():
@@ -48,8 +49,9 @@ def write_checkpoint(
         (partial / MANIFEST).write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
         for path in partial.iterdir():
             _sync(path)
+        _sync(partial)
         if folder.exists():
-            old = folder.with_name(f".{folder.name}.old")
+            old = _aside(folder)
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
             partial.rename(folder)
@@ -73,10 +75,17 @@ def read_checkpoint(
     Raises:
         UserError: a file is missing, truncated or altered.
     """
+    _recover(folder)
     try:
         hashes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         state: dict[str, Any] = {}
         tensors: dict[str, dict[str, Tensor]] = {}
+        absent = {"model.safetensors", "state.json"} - hashes.keys()
+        if absent:
+            raise UserError(
+                f"{folder / MANIFEST}: does not name {min(absent)}: altered; delete this "
+                "checkpoint to go on from the one before"
+            )
         for name, expected in hashes.items():
             if Path(name).name != name:
                 raise UserError(f"{folder / MANIFEST}: {name!r} is not a plain file name")
@@ -140,6 +149,7 @@ def load(
             f"{path / 'tokenizer.model'}: {error.strerror}; copy the whole run"
         ) from None
     folder = path / which
+    _recover(folder)
     if not folder.exists():
         raise UserError(f"{path} has no {which!r} weights yet: train on until its first validation")
     tensors, state = read_checkpoint(folder, device)
@@ -154,6 +164,16 @@ def load(
     return TextModel(
         model.to(device).eval(), tokenizer, labels=list(facts.get("labels", [])), info=info
     )
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _recover(folder: Path) -> None:
+    """Put the old checkpoint back when the writer was killed between moving old and new."""
+    if _aside(folder).exists() and not folder.exists():
+        _aside(folder).rename(folder)
 
 
 def _sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,10 +37,25 @@ class Process:
         dist.all_reduce(packed)
         return dict(zip(values, (packed / self.world).tolist(), strict=True))
 
+    def agree(self, values: dict[str, Any]) -> dict[str, Any]:
+        """What rank 0 measured, so that all decide alike: numbers and lists of numbers."""
+        if self.world == 1:
+            return values
+        flat = [x for value in values.values() for x in _listed(value)]
+        packed = torch.tensor(flat, dtype=torch.float64, device=self.device)
+        dist.broadcast(packed, 0)
+        numbers = iter(packed.tolist())
+        taken = {name: [next(numbers) for _ in _listed(v)] for name, v in values.items()}
+        return {name: x if isinstance(values[name], list) else x[0] for name, x in taken.items()}
+
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.world > 1:
             dist.barrier()
+
+
+def _listed(value: Any) -> list[float]:  # noqa: ANN401
+    return value if isinstance(value, list) else [value]
 
 
 def join(device: str) -> Process:

@@ -39,6 +39,12 @@ class MovingAverage:
         finally:
             self.model.load_state_dict(own)
 
+    def restart(self, prefix: str) -> None:
+        """Forget the past of the weights whose names begin with `prefix`."""
+        for name, value in self.model.state_dict().items():
+            if name.startswith(prefix):
+                self.values[name].copy_(value)
+
     def load(self, values: dict[str, Tensor]) -> None:
         """Restore `values` from a checkpoint."""
         for name, value in values.items():

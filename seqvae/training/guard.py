@@ -57,16 +57,14 @@ class CollapseGuard:
         if kl < DEAD_NATS:
             problem, why = (
                 "collapsed",
-                "the posterior equals the prior for every sentence, so z says nothing of the text: "
-                "the KL term won before the decoder had learnt to use z",
+                _COLLAPSED,
             )
             remedy: Remedy = "rate_target"
             cure = "from now on the weight of the KL is controlled to hold the target rate, starting low"
         elif mi < LEAST_PART * min(kl, seen["mi_cap"]):
             problem, why = (
                 "KL without information",
-                "KL is paid but the posteriors of different sentences are alike: a floor under the "
-                "KL (free bits, batch norm) is being met without telling sentences apart",
+                _UNINFORMED,
             )
             remedy, cure = "word_dropout", _DROPOUT_CURE
         elif gap < LEAST_PART * min(kl, seen["mi_cap"]):
@@ -102,4 +100,12 @@ class CollapseGuard:
 
 _DROPOUT_CURE = (
     "from now on 30 % of the decoder's input words are blanked in training, so that z is needed"
+)
+_COLLAPSED = (
+    "the posterior equals the prior for every sentence, so z says nothing of the text: the KL term "
+    "won before the decoder had learnt to use z"
+)
+_UNINFORMED = (
+    "KL is paid but the posteriors of different sentences are alike: a floor under the KL (free "
+    "bits, batch norm) is being met without telling sentences apart"
 )

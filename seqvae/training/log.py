@@ -1,13 +1,18 @@
 """What a run writes down: metrics.jsonl, guard.jsonl, timing.jsonl and TensorBoard."""
 
 import json
+import math
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from seqvae.errors import UserError
 
 
 class RunLog:
@@ -29,16 +34,17 @@ class RunLog:
         self.board: Any = None
         if not main:
             return
-        for name in self.FILES:
-            with (run / name).open("ab") as file:
-                file.truncate(min((offsets or {}).get(name, 0), file.tell()))
+        with _explained(run):
+            for name in self.FILES:
+                with (run / name).open("ab") as file:
+                    file.truncate(min((offsets or {}).get(name, 0), file.tell()))
 
     def write(self, name: str, row: dict[str, Any]) -> None:
         """Append one row to a file and send its numbers to TensorBoard."""
         if not self.main:
             return
-        with (self.run / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        with _explained(self.run), (self.run / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(_finite(row), allow_nan=False) + "\n")
             file.flush()
         if name == "metrics.jsonl":
             self._tensorboard(row)
@@ -47,7 +53,7 @@ class RunLog:
         """Sizes of the files now, made durable."""
         sizes = {}
         for name in self.FILES:
-            with (self.run / name).open("ab") as file:
+            with _explained(self.run), (self.run / name).open("ab") as file:
                 os.fsync(file.fileno())
                 sizes[name] = file.tell()
         return sizes
@@ -56,9 +62,7 @@ class RunLog:
         if self.board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(  # type: ignore[no-untyped-call]
-                str(self.run / "tensorboard"), purge_step=row["step"]
-            )
+            self.board = SummaryWriter(str(self.run / "tensorboard"), purge_step=row["step"])
         for key, value in row.items():
             if key not in ("step", "split") and isinstance(value, (int, float)):
                 self.board.add_scalar(f"{row['split']}/{key}", value, row["step"])
@@ -67,6 +71,27 @@ class RunLog:
         """Flush and close TensorBoard."""
         if self.board is not None:
             self.board.close()
+
+
+@contextmanager
+def _explained(run: Path) -> Iterator[None]:
+    """Name the run when its log cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"cannot write the log of run {run}: {error.strerror or error}; free space or fix "
+            "permissions and run the same command again: it goes on from the last checkpoint"
+        ) from error
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    """The same with null for NaN and infinity, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Meter:

@@ -1,5 +1,6 @@
 """Parts of a run that are trained otherwise: autoencoder first, aggressive encoder, tight end."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,6 +31,7 @@ class Phases:
         self.tight_from = 1.0 - config.tighten if active and config.tighten else 2.0
         self.aggressive = active and config.aggressive > 0
         self.decoder_reset = False
+        self.frozen = False
         self.best_mi = 0.0
         self._plain = Elbo(Constant(0.0)).build()
         self._tight = ImportanceWeighted(config.tighten_samples).build()
@@ -49,8 +51,9 @@ class Phases:
         ended = self.autoencoder_until and progress >= self.autoencoder_until
         if ended and self.config.reset_decoder and not self.decoder_reset:
             self._reset_decoder(trainer)
-        if progress >= self.tight_from and self.model.latent is not None:
+        if progress >= self.tight_from and not self.frozen:
             self._freeze()
+            trainer.wrap()
 
     def before_step(self, trainer: "Trainer") -> None:
         """Aggressive training: first let the encoder catch up with the decoder (He et al. 2019)."""
@@ -66,9 +69,11 @@ class Phases:
             loss.total.backward()  # type: ignore[no-untyped-call]
             for parameter in set(self.model.parameters()) - set(encoder):
                 parameter.grad = None
-            clip_grad_norm_(encoder, self.config.clip)
-            trainer.optimizer.step()
-            recent += float(loss.total) / float(batch.predicted_tokens / batch.size)
+            if math.isfinite(float(clip_grad_norm_(encoder, self.config.clip))):
+                trainer.optimizer.step()
+            per_token = float(loss.total) / float(batch.predicted_tokens / batch.size)
+            # Averaged over processes: all of them must take the same number of steps.
+            recent += trainer.process.mean({"loss": per_token})["loss"]
             if inner % 10 == 0:
                 if recent >= ahead:
                     break
@@ -99,15 +104,20 @@ class Phases:
     def _reset_decoder(self, trainer: "Trainer") -> None:
         self.decoder_reset = True
         config = trainer.experiment.model
+        # Not the noise of the step before: a resumed run has not drawn that, other ranks drew other.
+        torch.manual_seed(trainer.experiment.seed + 1)
         fresh = config.decoder.build(
             self.model.latent.dimension if self.model.latent else None, config.max_length
         )
         self.model.decoder.load_state_dict(fresh.state_dict())
         for parameter in self.model.decoder.parameters():
             trainer.optimizer.state.pop(parameter, None)
+        if trainer.ema is not None:
+            trainer.ema.restart("decoder.")
 
     def _freeze(self) -> None:
         assert self.model.latent is not None
+        self.frozen = True
         self.model.latent.requires_grad_(False)
         for module in self.model.latent.modules():
             if isinstance(module, torch.nn.Dropout):

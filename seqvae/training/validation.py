@@ -89,3 +89,14 @@ class Validation:
             "dimensions": collapse.dimension,
             "kl_dimensions": collapse.kl_by_dimension.tolist(),
         }
+
+
+def in_words(measured: dict[str, Any]) -> str:
+    """The numbers of a validation in a line."""
+    if "kl" not in measured:
+        return f"validation NLL {measured['bound']:.2f} nats a sequence"
+    return (
+        f"bound {measured['bound']:.2f} nats, KL {measured['kl']:.2f}, MI {measured['mi']:.2f} of "
+        f"{measured['mi_cap']:.2f}, {measured['active_units']:.0f}/{measured['dimensions']:.0f} units "
+        f"active, prior gap {measured['prior_gap']:.2f}"
+    )

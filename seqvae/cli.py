@@ -1,0 +1,415 @@
+"""The command line: parses, calls, prints. Each verb imports what it needs when it runs."""
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from seqvae import __version__
+from seqvae.errors import UserError
+
+USAGE = """seqvae: sequence variational autoencoders that do not collapse
+
+  seqvae prepare text IN... --out DATA   read text files, train a tokenizer, write a corpus
+  seqvae train DATA RUN [--rate NATS]    train (or go on with) a model
+  seqvae evaluate RUN                    likelihood, information, reconstruction on the test split
+  seqvae report RUN                      one HTML page: does the latent carry information?
+  seqvae sample RUN                      write new sentences
+  seqvae reconstruct RUN TEXT...         encode sentences and write them again
+  seqvae paraphrase RUN TEXT...          other sentences from around each sentence's latent
+  seqvae interpolate RUN FROM TO         walk from one sentence to another
+  seqvae denoise RUN TEXT...             repair corrupted sentences
+  seqvae score RUN TEXT...               how surprising sentences are, in nats, piece by piece
+  seqvae demo text                       all of the above on public-domain text, in minutes
+
+`seqvae VERB --help` explains each. TEXT of - reads lines from standard input.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb; returns the exit code (2 for a user's mistake)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    if arguments[0] in ("-V", "--version"):
+        print(f"seqvae {__version__}")
+        return 0
+    verb = VERBS.get(arguments[0])
+    if verb is None:
+        import difflib
+
+        near = difflib.get_close_matches(arguments[0], VERBS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        print(f"seqvae: no verb {arguments[0]!r}{hint}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    try:
+        verb(arguments[1:])
+    except UserError as error:
+        print(f"seqvae {arguments[0]}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ninterrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `seqvae sample RUN | head`: the reader has had enough.
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _prepare(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.data.prepare import PrepareText, prepare_text
+
+    if not argv or argv[0] != "text":
+        if argv and argv[0] in ("-h", "--help"):
+            argv = ["text", *argv]
+        else:
+            raise UserError(f"prepare what? known: text; got {argv[0] if argv else 'nothing'!r}")
+    config = tyro.cli(PrepareText, args=argv[1:], prog="seqvae prepare text")
+    corpus = prepare_text(config)
+    rows = [(name, len(corpus.split(name))) for name in ("train", "valid", "test")]
+    print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
+    print(f" sequences, {corpus.tokenizer.vocab_size:,} pieces")
+
+
+def _train(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.config import Experiment, Model, Preset, Training, preset
+    from seqvae.objectives import ObjectiveChoice, RateTarget
+    from seqvae.training import train
+
+    name: Preset = "tiny"
+    for index, word in enumerate(argv):
+        if word == "--preset" and index + 1 < len(argv):
+            name = argv[index + 1]  # type: ignore[assignment]
+        elif word.startswith("--preset="):
+            name = word.split("=", 1)[1]  # type: ignore[assignment]
+    if name not in ("tiny", "small", "base"):
+        raise UserError(f"--preset {name!r} is not one of tiny, small, base")
+    base = preset(name)
+
+    @dataclasses.dataclass(frozen=True)
+    class Train:
+        """Train a model on a prepared corpus, or go on with a run where it stopped.
+
+        The one dial is --rate: nats per sequence that the latent shall carry. --latent none trains
+        the same decoder as a plain language model, the baseline of every comparison.
+        """
+
+        data: tyro.conf.Positional[Path]
+        """Folder written by `seqvae prepare`."""
+        run: tyro.conf.Positional[Path]
+        """Folder for the run; one that exists is resumed."""
+        rate: float | None = None
+        """Nats per sequence that the latent shall carry [default 8]; sets objective:rate-target."""
+        preset: Preset = name
+        """Size: tiny trains on a CPU, small and base want a GPU."""
+        latent: Literal["vae", "none"] = "vae"
+        """none: the same decoder without a latent, a language model."""
+        seed: int = 0
+        """Seed of everything random."""
+        overwrite: bool = False
+        """Delete what the run folder holds and start afresh."""
+        training: Annotated[Training, tyro.conf.arg(name="")] = base.training
+        model: Model = base.model
+        objective: ObjectiveChoice = base.objective
+
+    given = tyro.cli(Train, args=argv, prog="seqvae train")
+    objective = given.objective
+    if given.rate is not None:
+        if not isinstance(objective, RateTarget):
+            raise UserError("--rate sets the objective rate-target; leave out one of the two")
+        if not given.rate > 0:
+            raise UserError(
+                f"--rate must be above 0 nats, got {given.rate:g}; "
+                "for a model without a latent use --latent none"
+            )
+        objective = dataclasses.replace(objective, rate=given.rate)
+    experiment = Experiment(
+        data=str(given.data),
+        run=str(given.run),
+        latent=given.latent,
+        objective=objective,
+        model=given.model,
+        training=given.training,
+        seed=given.seed,
+    )
+    train(experiment, overwrite=given.overwrite)
+
+
+def _evaluate(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.data.corpus import Corpus
+    from seqvae.evaluation.evaluate import evaluate, format_report
+    from seqvae.training import load
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        data: Path | None = None,
+        split: str = "test",
+        samples: int = 500,
+        limit: int | None = None,
+        which: Literal["best", "last"] = "best",
+        device: str = "cpu",
+        seed: int = 0,
+        json_only: bool = False,
+    ) -> None:
+        """Measure a run: likelihood (importance-weighted), information in z, reconstruction.
+
+        Args:
+            run: a trained run.
+            data: corpus to measure on; by default the one the run was trained on.
+            split: train, valid or test.
+            samples: K of the importance-weighted likelihood.
+            limit: use only this many sequences.
+            which: best or last weights.
+            device: where to compute.
+            seed: fixes all samples.
+            json_only: print JSON instead of the table.
+        """
+        text_model = load(run, which, device)
+        corpus = Corpus.open(data or text_model.info["experiment"].data)
+        result = evaluate(text_model.model, corpus, split, samples=samples, limit=limit, seed=seed)
+        print(json.dumps(result) if json_only else format_report(result))
+        out = run / f"evaluation-{split}.json"
+        out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"written to {out}", file=sys.stderr)
+
+    tyro.cli(command, args=argv, prog="seqvae evaluate")
+
+
+def _report(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.evaluation.report import write_report
+
+    def command(run: tyro.conf.Positional[Path], out: Path | None = None) -> None:
+        """Write one self-contained HTML page about a run.
+
+        Args:
+            run: a run, finished or still training.
+            out: file to write [default: RUN/report.html].
+        """
+        print(write_report(run, out=out))
+
+    tyro.cli(command, args=argv, prog="seqvae report")
+
+
+def _texts(given: tuple[str, ...]) -> list[str]:
+    """The sentences on the command line; `-` stands for the lines of standard input."""
+    texts: list[str] = []
+    for text in given:
+        texts += sys.stdin.read().splitlines() if text == "-" else [text]
+    if not texts:
+        raise UserError("no text given: name one or more sentences, or - for standard input")
+    return texts
+
+
+def _sample(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.tasks.decode import Decoding
+    from seqvae.training import load
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        n: int = 10,
+        seed: int = 0,
+        device: str = "cpu",
+        decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(strategy="sample"),  # noqa: B008
+    ) -> None:
+        """Write new sentences from the prior.
+
+        Args:
+            run: a trained run.
+            n: how many.
+            seed: the same seed gives the same sentences.
+            device: where to compute.
+            decoding: how tokens are chosen.
+        """
+        decoding = dataclasses.replace(decoding, seed=seed)
+        for text in load(run, device=device).sample(n, decoding, seed=seed):
+            print(text)
+
+    tyro.cli(command, args=argv, prog="seqvae sample")
+
+
+def _reconstruct(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.tasks.decode import Decoding
+    from seqvae.training import load
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        texts: tyro.conf.Positional[tuple[str, ...]],
+        device: str = "cpu",
+        decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
+    ) -> None:
+        """Encode sentences and write them again from the posterior mean.
+
+        Args:
+            run: a trained run.
+            texts: sentences, or - for standard input.
+            device: where to compute.
+            decoding: how tokens are chosen.
+        """
+        for text in load(run, device=device).reconstruct(_texts(texts), decoding=decoding):
+            print(text)
+
+    tyro.cli(command, args=argv, prog="seqvae reconstruct")
+
+
+def _denoise(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.training import load
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        texts: tyro.conf.Positional[tuple[str, ...]],
+        device: str = "cpu",
+    ) -> None:
+        """Repair corrupted sentences (train with --noise.drop, --noise.blank... for this).
+
+        Args:
+            run: a run trained with noise on the encoder's input.
+            texts: sentences, or - for standard input.
+            device: where to compute.
+        """
+        for text in load(run, device=device).denoise(_texts(texts)):
+            print(text)
+
+    tyro.cli(command, args=argv, prog="seqvae denoise")
+
+
+def _interpolate(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.training import load
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        start: tyro.conf.Positional[str],
+        end: tyro.conf.Positional[str],
+        steps: int = 7,
+        device: str = "cpu",
+    ) -> None:
+        """Walk from one sentence to another through the latent space.
+
+        Args:
+            run: a trained run.
+            start: first sentence.
+            end: last sentence.
+            steps: sentences to write, the two ends' reconstructions included.
+            device: where to compute.
+        """
+        for text in load(run, device=device).interpolate(start, end, steps=steps):
+            print(text)
+
+    tyro.cli(command, args=argv, prog="seqvae interpolate")
+
+
+def _paraphrase(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.tasks.decode import Decoding
+    from seqvae.training import load
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        texts: tyro.conf.Positional[tuple[str, ...]],
+        n: int = 5,
+        noise_scale: float = 1.0,
+        device: str = "cpu",
+        decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
+    ) -> None:
+        """Write other sentences from around each sentence's latent, best first.
+
+        Args:
+            run: a trained run.
+            texts: sentences, or - for standard input.
+            n: candidates for each.
+            noise_scale: distance from the sentence: 0 reconstructs, 1 is the posterior's own width.
+            device: where to compute.
+            decoding: how tokens are chosen.
+        """
+        results = load(run, device=device).paraphrase(
+            _texts(texts), n=n, noise_scale=noise_scale, decoding=decoding
+        )
+        for result in results:
+            print(result.text)
+            for candidate in result.candidates:
+                print(f"  {candidate.score:8.2f}  {candidate.text}")
+
+    tyro.cli(command, args=argv, prog="seqvae paraphrase")
+
+
+def _score(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.training import load
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        texts: tyro.conf.Positional[tuple[str, ...]],
+        samples: int = 100,
+        device: str = "cpu",
+        json_lines: bool = False,
+    ) -> None:
+        """Say how surprising sentences are, in nats; high scores are anomalies.
+
+        Args:
+            run: a trained run.
+            texts: sentences, or - for standard input.
+            samples: K of the importance-weighted likelihood.
+            device: where to compute.
+            json_lines: print one JSON object a sentence, with every piece's surprisal.
+        """
+        for score in load(run, device=device).score(_texts(texts), samples=samples):
+            if json_lines:
+                print(json.dumps(dataclasses.asdict(score)))
+                continue
+            print(
+                f"nll {score.nll_iw:7.2f}  elbo {score.elbo:7.2f}  kl {score.kl:6.2f}  {score.text}"
+            )
+            print("   " + " ".join(f"{piece}/{nats:.1f}" for piece, nats in score.pieces))
+
+    tyro.cli(command, args=argv, prog="seqvae score")
+
+
+def _demo(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.tasks.demo import demo_text
+
+    if not argv or argv[0] != "text":
+        if not argv or argv[0] not in ("-h", "--help"):
+            raise UserError(f"demo of what? known: text; got {argv[0] if argv else 'nothing'!r}")
+        argv = ["text", *argv]
+    tyro.cli(demo_text, args=argv[1:], prog="seqvae demo text")
+
+
+VERBS: dict[str, Callable[[list[str]], Any]] = {
+    "prepare": _prepare,
+    "train": _train,
+    "evaluate": _evaluate,
+    "report": _report,
+    "sample": _sample,
+    "reconstruct": _reconstruct,
+    "paraphrase": _paraphrase,
+    "interpolate": _interpolate,
+    "denoise": _denoise,
+    "score": _score,
+    "demo": _demo,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())
