@@ -24,12 +24,10 @@ from seqvae.training.ema import MovingAverage
 from seqvae.training.folder import delete_run, open_run
 from seqvae.training.guard import CollapseGuard
 from seqvae.training.log import Meter, Progress, RunLog
-from seqvae.training.optimizer import (
-    build_optimizer,
-    learning_rate,
-)
+from seqvae.training.optimizer import build_optimizer, learning_rate
 from seqvae.training.phases import Phases
-from seqvae.training.validation import Validation
+from seqvae.training.state import resume, save, write_weights
+from seqvae.training.validation import Validation, in_words
 
 LOG_EVERY = 20
 
