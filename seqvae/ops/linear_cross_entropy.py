@@ -17,9 +17,14 @@ def _rows(vocabulary: int) -> int:
     return max(16, CHUNK_ELEMENTS // vocabulary)
 
 
+def _precision(hidden: Tensor) -> torch.dtype:
+    """Of logits and sums: float32, or float64 for float64 states."""
+    return torch.promote_types(hidden.dtype, torch.float32)
+
+
 def _chunk(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Nats per token [m] and probabilities [m, V] of one chunk, float32."""
-    logits = (hidden @ weight.t()).float()
+    """Nats per token [m] and probabilities [m, V] of one chunk, at least float32."""
+    logits = (hidden @ weight.t()).to(_precision(hidden))
     chosen = logits.gather(1, targets[:, None])
     most = logits.amax(1, keepdim=True)
     probabilities = logits.sub_(most).exp_()
@@ -47,9 +52,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, eager: bool
     ) -> Tensor:
         rows = _rows(weight.shape[0])
-        loss = torch.empty(hidden.shape[0], dtype=torch.float32, device=hidden.device)
+        loss = torch.empty(hidden.shape[0], dtype=_precision(hidden), device=hidden.device)
         grad_hidden = torch.empty_like(hidden) if eager else None
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if eager else None
+        grad_weight = torch.zeros_like(weight, dtype=_precision(hidden)) if eager else None
         for begin in range(0, hidden.shape[0], rows):
             part = slice(begin, begin + rows)
             loss[part], probabilities = _chunk(hidden[part], weight, targets[part])
@@ -71,7 +76,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             return unit_hidden * scale.to(hidden.dtype), grad_weight, None, None
         rows = _rows(weight.shape[0])
         grad_hidden = torch.empty_like(hidden)
-        grad_weight = torch.zeros_like(weight, dtype=torch.float32)
+        grad_weight = torch.zeros_like(weight, dtype=_precision(hidden))
         for begin in range(0, hidden.shape[0], rows):
             part = slice(begin, begin + rows)
             _, probabilities = _chunk(hidden[part], weight, targets[part])
@@ -91,7 +96,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
         targets: token ids, shape [M], int64.
 
     Returns:
-        Nats per token, shape [M], float32.
+        Nats per token, shape [M], float32 (float64 for float64 states).
     """
     if torch.is_autocast_enabled(hidden.device.type):
         # Autocast does not reach inside an autograd.Function.
@@ -113,4 +118,6 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 def linear_cross_entropy_reference(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """The same with full logits: the truth that tests compare with. Shapes as above."""
     logits = hidden @ weight.t()
-    return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    return torch.nn.functional.cross_entropy(
+        logits.to(_precision(hidden)), targets, reduction="none"
+    )

@@ -71,7 +71,7 @@ class Phases:
                 parameter.grad = None
             if math.isfinite(float(clip_grad_norm_(encoder, self.config.clip))):
                 trainer.optimizer.step()
-            per_token = float(loss.total) / float(batch.predicted_tokens / batch.size)
+            per_token = float(loss.total.detach()) / float(batch.predicted_tokens / batch.size)
             # Averaged over processes: all of them must take the same number of steps.
             recent += trainer.process.mean({"loss": per_token})["loss"]
             if inner % 10 == 0:
