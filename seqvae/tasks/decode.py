@@ -12,7 +12,7 @@ from seqvae.evaluation.likelihood import evaluating
 from seqvae.likelihoods.categorical import CategoricalLikelihood
 from seqvae.model import SequenceVAE
 from seqvae.tasks.beam import beam_search
-from seqvae.tasks.sampling import draw, forbid
+from seqvae.tasks.sampling import COLDEST, draw, forbid
 
 MAX_HYPOTHESES = 128
 """Sequences decoded side by side; it bounds the memory of the caches and changes no result."""
@@ -161,7 +161,7 @@ def _write_one_by_one(
 ) -> tuple[list[list[int]], Tensor]:
     decoder, likelihood = model.decoder, token_likelihood(model)
     seed = torch.tensor([decoding.seed], device=rows.device)
-    random = decoding.strategy == "sample" and decoding.temperature > 0
+    random = decoding.strategy == "sample" and decoding.temperature >= COLDEST
     state = decoder.start(z, len(rows), limit)
     ids = torch.full((len(rows), limit), PAD, device=rows.device)
     log_prob = torch.zeros(len(rows), device=rows.device)

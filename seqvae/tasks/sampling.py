@@ -8,6 +8,10 @@ from seqvae.ops.philox import UNIFORM_SCALE, philox4x32, word_to_uniform
 
 NEVER = (PAD, UNK, BOS, BLANK)
 """Tokens that no strategy ever writes."""
+COLDEST = 1e-6
+"""Lowest temperature; below it there is no difference from greedy."""
+HEAD = 512
+"""Tokens among which a nucleus is looked for before all are sorted; it changes no result."""
 
 
 def forbid(scores: Tensor, written: Tensor, no_repeat_ngram: int) -> Tensor:
@@ -50,7 +54,7 @@ def draw(
         seed: int64, one element.
         rows: key of each row, int64, below 2**31 - 1, shape [N].
         step: number of the token in its sequence.
-        temperature: divides the scores, above 0.
+        temperature: divides the scores, at least `COLDEST`.
         top_k: only the k most probable tokens; 0: all.
         top_p: only the fewest tokens with at least this mass (Holtzman et al. 2020,
             arXiv 1904.09751).
@@ -58,21 +62,40 @@ def draw(
     Returns:
         Token ids, shape [N].
     """
-    scores = scores / temperature
+    # From the best score down: a tiny temperature makes the others minus infinity, not all of them.
+    scores = (scores - scores.amax(1, keepdim=True)) / temperature
     vocabulary = scores.shape[1]
     if not (0 < top_k < vocabulary) and top_p >= 1:
-        blocks = torch.arange((vocabulary + 3) // 4, device=scores.device)
-        noise = _gumbel(seed, rows, step, blocks.expand(len(rows), -1)).flatten(1)
-        return (scores + noise[:, :vocabulary]).argmax(1)
-    scores, ids = scores.topk(top_k if 0 < top_k < vocabulary else vocabulary)
+        return (scores + _noise_of_all(seed, rows, step, vocabulary)).argmax(1)
+    ids = torch.arange(vocabulary, device=scores.device).expand_as(scores)
+    if 0 < top_k < vocabulary:
+        scores, ids = scores.topk(top_k)
     if top_p < 1:
-        mass = scores.softmax(1)
-        scores = scores.masked_fill(mass.cumsum(1) - mass >= top_p, float("-inf"))
-        # Noise is the costly part: draw it for the widest nucleus, not for the vocabulary.
-        widest = int(scores.isfinite().sum(1).max())
-        scores, ids = scores[:, :widest], ids[:, :widest]
-    noise = _gumbel(seed, rows, step, ids // 4).gather(2, (ids % 4)[..., None])[..., 0]
+        scores, where = _nucleus(scores, top_p)
+        ids = ids.gather(1, where)
+    if 4 * ids.shape[1] < vocabulary:
+        noise = _gumbel(seed, rows, step, ids // 4).gather(2, (ids % 4)[..., None])[..., 0]
+    else:  # a block makes the noise of four tokens: all blocks are no more than one for each token
+        noise = _noise_of_all(seed, rows, step, vocabulary).gather(1, ids)
     return ids.gather(1, (scores + noise).argmax(1, keepdim=True))[:, 0]
+
+
+def _nucleus(scores: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """The fewest scores of each row with mass `top_p`, padded with minus infinity, and their places."""
+    total, every = scores.logsumexp(1, keepdim=True), scores.shape[1]
+    for width in (min(HEAD, every), every):
+        top, where = scores.topk(width)
+        mass = (top - total).exp()
+        if bool((mass.sum(1) >= top_p).all()):
+            break
+    top = top.masked_fill(mass.cumsum(1) - mass >= top_p, float("-inf"))
+    widest = int(top.isfinite().sum(1).max())
+    return top[:, :widest], where[:, :widest]
+
+
+def _noise_of_all(seed: Tensor, rows: Tensor, step: int, vocabulary: int) -> Tensor:
+    blocks = torch.arange((vocabulary + 3) // 4, device=rows.device)
+    return _gumbel(seed, rows, step, blocks.expand(len(rows), -1)).flatten(1)[:, :vocabulary]
 
 
 def _gumbel(seed: Tensor, rows: Tensor, step: int, blocks: Tensor) -> Tensor:

@@ -104,6 +104,7 @@ def test_the_seed_decides_what_is_sampled(latent: bool) -> None:
     [
         Decoding(strategy="sample", temperature=0),
         Decoding(strategy="sample", temperature=1e-6),
+        Decoding(strategy="sample", temperature=5e-324),
         Decoding(strategy="sample", top_k=1),
         Decoding(strategy="sample", top_p=1e-9),
         Decoding(strategy="beam", beam_size=1, length_penalty=0.0),
@@ -132,7 +133,7 @@ def test_special_tokens_are_never_written_and_the_limit_holds(decoding: Decoding
 def test_no_run_of_tokens_repeats() -> None:
     model = tiny_model()
     for strategy in ("greedy", "sample", "beam"):
-        plain = Decoding(strategy=strategy)  # type: ignore[arg-type]
+        plain = Decoding(strategy=strategy)
         for ids in write(model, replace(plain, no_repeat_ngram=2)).ids:
             pairs = list(itertools.pairwise(ids))
             assert len(set(pairs)) == len(pairs)

@@ -3,7 +3,7 @@ import torch
 
 from seqvae.errors import UserError
 from seqvae.tasks import paraphrase as task
-from seqvae.tasks.decode import Decoding
+from seqvae.tasks.decode import Decoding, Generated, generate
 from seqvae.tasks.text_model import TextModel
 from seqvae.tasks.texts import batch_of
 
@@ -49,7 +49,7 @@ def test_the_seed_and_the_noise_matter(text_model: TextModel) -> None:
 def test_the_score_is_the_log_probability_per_piece_given_the_mean(
     text_model: TextModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = task.generate(text_model.model, text_model.encode(TEXTS).mean, Decoding())
+    written = generate(text_model.model, text_model.encode(TEXTS).mean, Decoding())
     monkeypatch.setattr(task, "generate", lambda *_, **__: written)
     for row, text in enumerate(TEXTS):
         (found,) = text_model.paraphrase([text], n=len(TEXTS), distinct=False)
@@ -69,7 +69,7 @@ def test_copies_are_flagged_and_last(
 ) -> None:
     text = "the red cat"
     ids = [text_model.tokenizer.encode(t) for t in (text, "The Red cat", "old dog", "old dog")]
-    written = task.Generated(ids, torch.zeros(4), torch.ones(4, dtype=torch.bool))
+    written = Generated(ids, torch.zeros(4), torch.ones(4, dtype=torch.bool))
     monkeypatch.setattr(task, "generate", lambda *_, **__: written)
     (found,) = text_model.paraphrase([text], n=4)
     assert [c.copy for c in found.candidates] == [False, True, True]

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor
 
 from seqvae.data.text import BLANK, BOS, EOS, PAD, UNK
+from seqvae.tasks import sampling
 from seqvae.tasks.sampling import draw, forbid
 
 VOCABULARY = 10
@@ -44,13 +45,27 @@ def test_top_p_counts_the_mass_that_top_k_and_temperature_leave() -> None:
     assert set(found.tolist()) == set(kept.indices[:size].tolist())
 
 
-@pytest.mark.parametrize("options", [{"top_k": 4}, {"top_p": 0.7}, {"top_k": 6, "top_p": 0.9}])
+@pytest.mark.parametrize(
+    "options",
+    [{"top_k": 2}, {"top_k": 4}, {"top_p": 0.3}, {"top_p": 0.7}, {"top_k": 6, "top_p": 0.9}],
+)
 def test_a_filter_changes_only_the_draws_it_forbids(options: dict[str, float]) -> None:
     free = draw(scores(500), SEED, torch.arange(500), 1)
     filtered = draw(scores(500), SEED, torch.arange(500), 1, **options)  # type: ignore[arg-type]
-    allowed = torch.isin(free, filtered.unique())
+    allowed = torch.isin(free, torch.tensor(sorted(set(filtered.tolist()))))
     assert allowed.any() and not allowed.all()
     torch.testing.assert_close(free[allowed], filtered[allowed])
+
+
+def test_looking_for_the_nucleus_in_a_few_tokens_first_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spread = scores(300) * torch.linspace(0.1, 3, 300)[:, None]
+    rows = torch.arange(300)
+    wanted = [draw(spread, SEED, rows, 0, top_k=k, top_p=0.6) for k in (0, 7)]
+    monkeypatch.setattr(sampling, "HEAD", 2)
+    found = [draw(spread, SEED, rows, 0, top_k=k, top_p=0.6) for k in (0, 7)]
+    torch.testing.assert_close(found, wanted)
 
 
 def test_a_low_temperature_is_greedy() -> None:
