@@ -1,0 +1,71 @@
+"""The example scripts run, on tiny models, and print what their docstrings promise."""
+
+import importlib.util
+import itertools
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import seqvae
+from seqvae.tasks.text_model import TextModel
+from tests.tasks.conftest import WORDS
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def loaded(text_model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = TextModel(text_model.model, text_model.tokenizer)
+    monkeypatch.setattr(seqvae, "load", lambda _: model, raising=False)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.stem)
+def test_an_example_is_short_and_says_how_to_run_it(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert 30 <= len(source.splitlines()) <= 60
+    assert f"python examples/{path.name} " in source
+
+
+@pytest.mark.usefixtures("loaded")
+def test_paraphrase(capsys: pytest.CaptureFixture[str]) -> None:
+    example("paraphrase").main("run", "the red cat")
+    out = capsys.readouterr().out
+    assert out.count("noise scale") == out.count("  the red cat\n") == 3
+
+
+@pytest.mark.usefixtures("loaded")
+def test_interpolate(capsys: pytest.CaptureFixture[str]) -> None:
+    example("interpolate").main("run", "the red cat", "the old fox", "cat", "dog", "fox")
+    out = capsys.readouterr().out
+    assert "along the arc" in out and "along the line" in out and "cat : dog = fox :" in out
+
+
+@pytest.mark.usefixtures("loaded")
+def test_score_anomalies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("the red cat\n\n日本 🦊\n" + "cat " * 90 + "\n", encoding="utf-8")
+    example("score_anomalies").main("run", str(lines), "2")
+    out = capsys.readouterr().out
+    assert out.startswith("3 lines") and out.count("nats a piece, KL") == 2
+
+
+def test_training_and_its_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tmp_path / "lines.txt"
+    words = itertools.product(*WORDS, range(8))
+    lines.write_text("".join(f"the {a} {b} sat on {c} {n}\n" for a, b, c, n in words), "utf-8")
+    run = str(tmp_path / "run")
+    example("train_text").main(str(lines), run, "4", "0.2")
+    out = capsys.readouterr().out
+    assert "from the prior" in out and out.count("  -> ") == 3
+    example("language_model_baseline").main(run, "2", "5")
+    out = capsys.readouterr().out
+    assert "language model:" in out and "VAE:" in out and "nats in z" in out
