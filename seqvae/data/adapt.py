@@ -78,7 +78,6 @@ def rearrange(model: bytes, name: str) -> bytes:
     spec.pad_id, spec.unk_id, spec.bos_id, spec.eos_id = PAD, UNK, BOS, EOS
     spec.pad_piece, spec.unk_piece, spec.bos_piece, spec.eos_piece = SPECIAL[:4]
     spec.vocab_size = len(proto.pieces)
-    proto.ClearField("self_test_data")
     rearranged: bytes = proto.SerializeToString(deterministic=True)
     Tokenizer(rearranged)
     return rearranged

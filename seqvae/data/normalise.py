@@ -24,7 +24,7 @@ class Normaliser:
 
     Args:
         form: which rule.
-        lowercase: also fold case (`nfkc`: full Unicode case folding, so that "ß" becomes "ss").
+        lowercase: also fold case.
     """
 
     def __init__(self, form: Normalisation = "nfkc", lowercase: bool = False) -> None:
