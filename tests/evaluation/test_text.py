@@ -3,6 +3,7 @@ import sys
 import pytest
 import torch
 
+from seqvae.batch import Batch
 from seqvae.data.text import BOS, EOS
 from seqvae.errors import UserError
 from seqvae.evaluation.text import (
@@ -53,6 +54,9 @@ def test_correct_tokens_count_the_end_and_not_the_start() -> None:
                 parameter.zero_()
         token_likelihood(model).embedding.weight[EOS] = 1.0
         model.get_parameter("decoder.stack.norm.norm.bias").fill_(1.0)
+    # Padding it would be right about does not count.
+    real = torch.arange(batch.values.shape[1]) < batch.lengths[:, None]
+    batch = Batch(batch.values.where(real, EOS), batch.lengths)
     found = correct_tokens(model, batch, torch.zeros(batch.size, LATENT))
     assert found.tolist() == [1] * batch.size
 
