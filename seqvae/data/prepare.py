@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from seqvae import __version__
+import seqvae
 from seqvae.data.adapt import load_tokenizer
 from seqvae.data.corpus import META, VERSION, Corpus, read_meta
 from seqvae.data.settings import PrepareText, settings_of
@@ -52,6 +52,9 @@ def prepare_text(config: PrepareText, say: Callable[[str], None] = _to_stderr) -
     ]
     workspace = Workspace(config.out)
     if config.out.exists() and not _may_replace(config, model, sources):
+        if workspace.path.exists():
+            with workspace.hold(""):
+                workspace.discard()
         say(f"{config.out}: already prepared with this input and these settings")
         return Corpus.open(config.out)
     with workspace.hold(_key(config, model, sources)):
@@ -71,7 +74,7 @@ def _key(config: PrepareText, model: bytes | None, sources: list[tuple[int, Sour
             return ""
         time = source.path.stat().st_mtime_ns
         state.append((code, source.name, str(source.path.resolve()), source.size, time))
-    content = json.dumps([VERSION, __version__, settings_of(config, model), state])
+    content = json.dumps([VERSION, seqvae.__version__, settings_of(config, model), state])
     return hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from seqvae import __version__
+import seqvae
 from seqvae.data.corpus import FORMAT, META, TOKENIZER, VERSION, fingerprint_of
 from seqvae.data.lines import SkipReport
 from seqvae.data.normalise import Normaliser
@@ -318,21 +318,32 @@ class Stages:
 
     def _describe(self, tokenizer: Tokenizer, totals: dict[str, SplitTotals]) -> None:
         config = self._config
-        if not totals["train"].sequences:
+        empty = [
+            name
+            for name, total in totals.items()
+            if not total.sequences and total.too_long + total.too_short
+        ]
+        if empty:
             raise UserError(
-                f"every training line is shorter than {config.min_length} or longer than {config.max_length} tokens; "
-                "raise --max-length"
+                f"every line of {', '.join(empty)} is shorter than {config.min_length} or longer than {config.max_length} tokens; "
+                "change --max-length"
             )
         read, split = self._workspace.result("read"), self._workspace.result("split")
-        skipped = read["skipped"]
+        skipped = dict(read["skipped"])
+        unread = sum(skipped.values())
+        for reason in ("too_long", "too_short"):
+            count = sum(getattr(total, reason) for total in totals.values())
+            if count:
+                skipped[reason.replace("_", " ")] = count
+                self._say(f"{count:,} skipped: {reason.replace('_', ' ')}")
         meta = {
             "format": FORMAT,
             "version": VERSION,
-            "seqvae": __version__,
+            "seqvae": seqvae.__version__,
             "settings": settings_of(config, self._model),
             "sources": read["sources"],
             "counts": {
-                "read": read["records"] + sum(skipped.values()),
+                "read": read["records"] + unread,
                 "skipped": skipped,
                 "dropped": split["dropped"],
                 "kept": sum(total.sequences for total in totals.values()),
