@@ -29,11 +29,11 @@ def best(model: SequenceVAE, z: Tensor, alpha: float) -> tuple[list[int], float]
     return texts[int(scores.argmax())], float(log_prob[scores.argmax()])
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.6, 3.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 3.0, 8.0])
 @pytest.mark.parametrize("kind", ["transformer", "gru"])
 def test_a_wide_beam_finds_the_best_of_all_texts(kind: str, alpha: float) -> None:
     model = tiny_model(kind, vocabulary=VOCABULARY)
-    z = normal(torch.tensor([1]), (12, LATENT))
+    z = normal(torch.tensor([1]), (40, LATENT))
     decoding = Decoding(strategy="beam", beam_size=128, length_penalty=alpha, max_length=LIMIT)
     written = generate(model, z, decoding)
     assert written.complete.all()

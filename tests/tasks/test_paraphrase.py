@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from seqvae.errors import UserError
+from seqvae.model import SequenceVAE
 from seqvae.tasks import paraphrase as task
 from seqvae.tasks.decode import Decoding, Generated, generate
 from seqvae.tasks.text_model import TextModel
@@ -37,6 +38,26 @@ def test_candidates_are_distinct_and_ranked(text_model: TextModel) -> None:
         assert 1 <= len(texts) <= 4 and len(set(texts)) == len(texts)
         scores = [c.score for c in one.candidates]
         assert scores == sorted(scores, reverse=True)
+
+
+def test_too_few_different_candidates_are_drawn_for_again(
+    text_model: TextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[int] = []
+    drawn: list[torch.Tensor] = []
+
+    def watched(
+        model: SequenceVAE, z: torch.Tensor, decoding: Decoding, *, rows: torch.Tensor
+    ) -> Generated:
+        keys.extend(rows.tolist())
+        drawn.extend(z)
+        return generate(model, z, decoding, rows=rows)
+
+    monkeypatch.setattr(task, "generate", watched)
+    (found,) = text_model.paraphrase(TEXTS[:1], n=3, noise_scale=1e-6)
+    assert len(found.candidates) == 1
+    assert keys == list(range(3 * task.ROUNDS))
+    assert len({tuple(z.tolist()) for z in drawn}) == len(drawn)
 
 
 def test_the_seed_and_the_noise_matter(text_model: TextModel) -> None:
