@@ -207,7 +207,10 @@ def from_json(kind: Any, data: Any, where: str = "config") -> Any:  # noqa: ANN4
         }
         return kind(**values)  # type: ignore[operator]
     if get_origin(kind) is tuple:
-        return tuple(from_json(get_args(kind)[0], item, where) for item in data)
+        members = get_args(kind)
+        if not isinstance(data, list) or len(data) != len(members):
+            raise UserError(f"{where}: expected a list of {len(members)} values, got {data!r}")
+        return tuple(from_json(m, item, where) for m, item in zip(members, data, strict=True))
     if get_origin(kind) is Literal:
         if data not in get_args(kind):
             raise UserError(
@@ -216,7 +219,7 @@ def from_json(kind: Any, data: Any, where: str = "config") -> Any:  # noqa: ANN4
         return data
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data)
-    if not isinstance(data, kind):
+    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
         raise UserError(f"{where}: expected {kind.__name__}, got {data!r}")
     return data
 
@@ -245,5 +248,5 @@ def read_config(path: Path) -> tuple[Experiment, dict[str, Any]]:
             f"{path}: run format {found!r}, this seqvae reads {RUN_FORMAT}: "
             "train again or use the version that wrote it"
         )
-    experiment: Experiment = from_json(Experiment, document.pop("experiment"), path.name)
+    experiment: Experiment = from_json(Experiment, document.pop("experiment", None), path.name)
     return experiment, document
