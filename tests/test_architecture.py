@@ -26,7 +26,7 @@ LAYERS = [
     {"training", "evaluation", "tasks"},
     {"export"},
     {"serving"},
-    {"cli", "__main__"},
+    {"cli", "cli_tasks", "__main__"},
 ]
 TORCH_FREE = ("seqvae.data", "seqvae.errors", "seqvae.export.bundle", "seqvae.serving")
 MAX_LINES = 400

@@ -4,6 +4,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
+import torch
+
+from seqvae.objectives.free_bits import free_bits
 from seqvae.objectives.objective import Loss, Objective, Terms, negative_elbo
 
 
@@ -23,6 +26,9 @@ class RateTarget:
     """PI and Lagrangian: change of log beta per step for a relative error of 1."""
     smoothing: float = 0.95
     """Weight of the past in the running mean of the KL that the controller sees."""
+    floor: float = 0.0
+    """Part of each dimension's equal share, rate / D, that is free of penalty (batch mean), so that
+    no dimension dies while others carry the whole rate; 0: off."""
     limits: tuple[float, float] = (1e-3, 10.0)
     """Least and greatest beta."""
     start: float = 0.1
@@ -47,7 +53,11 @@ class RateTargetObjective(Objective):
 
     def __call__(self, terms: Terms, progress: float) -> Loss:
         """See `Objective.__call__`."""
-        return negative_elbo(terms, self.beta)
+        if not self.config.floor or not terms.kl_dimensions:
+            return negative_elbo(terms, self.beta)
+        kl = torch.cat(list(terms.kl_dimensions.values()), -1)
+        penalised = free_bits(kl, self.config.floor * self.config.rate, "batch_dimension")
+        return negative_elbo(terms, self.beta, penalised)
 
     def observe(self, kl: float, weight: float = 1.0) -> None:
         """See `Objective.observe`."""

@@ -1,0 +1,261 @@
+"""No collapse at no cost in likelihood: the default preset, its rates and other remedies against a language model.
+
+    python -m benchmarks.text_vae run CORPUS --name tatoeba --cells lm vae --seeds 0 1 --work runs/bar2
+    python -m benchmarks.text_vae table
+
+CORPUS is a folder written by `seqvae prepare`. A cell is one training with one seed; every cell has the same data, batches,
+steps and decoder. A cell whose result exists is skipped and one that was interrupted goes on, so the same command can run again,
+or on several machines at once with different cells. Results: benchmarks/results/text_vae/NAME/CELL-sSEED.json.
+"""
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.record import RESULTS, ledger, write_result
+from seqvae import encoders
+from seqvae.config import Experiment, preset, to_json
+from seqvae.data.corpus import Corpus
+from seqvae.evaluation.evaluate import evaluate
+from seqvae.objectives import Elbo, FreeBits, RateTarget
+from seqvae.posteriors import Gaussian
+from seqvae.schedules import Constant, Cyclical, Linear
+from seqvae.training import load, train
+
+FOLDER = "text_vae"
+
+
+def _naive(base: Experiment) -> Experiment:
+    """The textbook run that collapses: beta 1 from the start, the encoder's last state, no remedy."""
+    encoder = base.model.encoder
+    assert isinstance(encoder, encoders.Transformer)
+    plain = replace(base.training, guard="off", autoencoder=0.0, tighten=0.0)
+    model = replace(base.model, encoder=replace(encoder, pooling="last"), word_dropout=0.0)
+    return replace(base, objective=Elbo(Constant(1.0)), model=model, training=plain)
+
+
+def _pooled(base: Experiment) -> Experiment:
+    """The naive run with mean pooling: what the other remedies start from."""
+    return replace(_naive(base), model=replace(base.model, word_dropout=0.0))
+
+
+def _cells(base: Experiment) -> dict[str, Experiment]:
+    naive, pooled = _naive(base), _pooled(base)
+    posterior = pooled.model.posterior
+    assert isinstance(posterior, Gaussian)
+
+    def trained(experiment: Experiment, **changes: Any) -> Experiment:  # noqa: ANN401
+        return replace(experiment, training=replace(experiment.training, **changes))
+
+    def modelled(experiment: Experiment, **changes: Any) -> Experiment:  # noqa: ANN401
+        return replace(experiment, model=replace(experiment.model, **changes))
+
+    ramp = Linear(end=0.25)
+    rated = base.objective
+    assert isinstance(rated, RateTarget)
+    return {
+        "lm": replace(base, latent="none"),
+        "vae": base,
+        **{
+            f"rate{rate}": replace(base, objective=replace(rated, rate=float(rate)))
+            for rate in (2, 4, 8, 16, 32)
+        },
+        "naive": naive,
+        "pooling": pooled,
+        "anneal": replace(naive, objective=Elbo(ramp)),
+        "cyclical": replace(pooled, objective=Elbo(Cyclical())),
+        "free_bits_dimension": replace(pooled, objective=FreeBits(8.0, "batch_dimension", ramp)),
+        "free_bits_total": replace(pooled, objective=FreeBits(8.0, "batch_total", ramp)),
+        "batch_norm": modelled(pooled, posterior=replace(posterior, batch_norm=0.6)),
+        "word_dropout": modelled(replace(pooled, objective=Elbo(ramp)), word_dropout=0.3),
+        "autoencoder": trained(
+            replace(pooled, objective=FreeBits(8.0, "batch_dimension", Linear(begin=0.2, end=0.5))),
+            autoencoder=0.2,
+        ),
+        "aggressive": trained(replace(pooled, objective=Elbo(ramp)), aggressive=20),
+        "lagrangian": replace(base, objective=replace(rated, controller="lagrangian")),
+    }
+
+
+def run(
+    corpus: tyro.conf.Positional[Path],
+    name: str,
+    cells: tuple[str, ...],
+    work: Path,
+    seeds: tuple[int, ...] = (0,),
+    epochs: float | None = None,
+    samples: int = 500,
+    limit: int | None = None,
+    threads: int = 1,
+) -> None:
+    """Train and measure cells one after another.
+
+    Args:
+        corpus: prepared corpus.
+        name: what to call it in the results.
+        cells: names of cells, e.g. lm vae rate4 naive; an unknown one lists them.
+        work: folder for the runs.
+        seeds: one training each.
+        epochs: passes over the training split; by default the preset's.
+        samples: K of nll_iw.
+        limit: test sequences used; by default all.
+        threads: CPU threads.
+    """
+    base = preset("tiny")
+    training = replace(base.training, threads=threads, epochs=epochs or base.training.epochs)
+    known = _cells(replace(base, data=str(corpus), training=training))
+    for cell in cells:
+        if cell not in known:
+            raise SystemExit(f"no cell {cell!r}; there are {', '.join(known)}")
+    opened = Corpus.open(corpus)
+    for seed in seeds:
+        for cell in cells:
+            result = f"{FOLDER}/{name}/{cell}-s{seed}"
+            if (RESULTS / f"{result}.json").exists():
+                continue
+            folder = work / name / f"{cell}-s{seed}"
+            resumed = folder.exists()
+            experiment = replace(known[cell], run=str(folder), seed=seed)
+            began = time.process_time()
+            train(experiment)
+            spent = time.process_time() - began
+            model = load(folder)
+            report = dict(evaluate(model.model, opened, "test", samples=samples, limit=limit))
+            payload = {
+                "cell": cell,
+                "seed": seed,
+                "corpus": name,
+                # A resumed run's earlier part is not in this process's clock.
+                "train_cpu_seconds": None if resumed else round(spent, 1),
+                "parameters": sum(p.numel() for p in model.model.parameters()),
+                "decoder_parameters": sum(p.numel() for p in model.model.decoder.parameters()),
+                "best_step": model.info.get("step"),
+                "report": report,
+                "experiment": to_json(replace(experiment, data=name, run="")),
+            }
+            write_result(result, payload)
+            print(f"{name} {cell} seed {seed}: nll {report['nll_iw']:.3f} kl {report.get('kl')}")
+
+
+def table() -> None:
+    """Write the table, the rate curve and the ledger's rows from all results there are."""
+    root = RESULTS / FOLDER
+    lines = [
+        "# Text VAEs against a language model with the same decoder, data and steps",
+        "",
+        "Test split, nats per sequence; `ratio` = nll_iw / the language model's NLL of the same seed; cost = CPU seconds of",
+        "training / the language model's. Written by `python -m benchmarks.text_vae table`.",
+    ]
+    for corpus in sorted(path for path in root.iterdir() if path.is_dir()):
+        rows = [json.loads(path.read_text()) for path in sorted(corpus.glob("*.json"))]
+        models = {row["seed"]: row for row in rows if row["cell"] == "lm"}
+        lines += ["", f"## {corpus.name}", "", "| " + " | ".join(COLUMNS) + " |"]
+        lines.append("|" + "---|" * len(COLUMNS))
+        for row in sorted(rows, key=lambda r: (r["cell"] != "lm", r["cell"], r["seed"])):
+            lines.append("| " + " | ".join(_cells_of(row, models.get(row["seed"]))) + " |")
+            _ledger(row, models.get(row["seed"]))
+        _curve(corpus, rows)
+    (root / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print("\n".join(lines))
+
+
+COLUMNS = [
+    "cell",
+    "seed",
+    "nll_iw",
+    "K",
+    "ratio",
+    "elbo",
+    "kl",
+    "mi/cap",
+    "units",
+    "accuracy",
+    "bleu",
+    "prior_gap",
+    "cost",
+    "sequences",
+]
+
+
+def _cells_of(row: dict[str, Any], model: dict[str, Any] | None) -> list[str]:
+    report = row["report"]
+    base = model["report"]["nll_iw"] if model else None
+    ours, theirs = row["train_cpu_seconds"], model and model["train_cpu_seconds"]
+    shown = [row["cell"], str(row["seed"]), f"{report['nll_iw']:.2f}"]
+    shown.append(str(report.get("samples", "exact")))
+    shown.append(f"{report['nll_iw'] / base:.3f}" if base else "")
+    if "kl" in report:
+        shown += [f"{report['elbo']:.2f}", f"{report['kl']:.2f}"]
+        shown.append(f"{report['mi']:.2f}/{report['mi_cap']:.2f}")
+        shown.append(f"{report['au']}/{report['dimension']}")
+        shown += [f"{report['token_accuracy']:.3f}", f"{report['bleu']:.1f}"]
+        shown.append(f"{report['prior_gap']:.2f}")
+    else:
+        shown += [""] * 7
+    shown.append(f"{ours / theirs:.2f}" if ours and theirs else "")
+    return [*shown, str(report["sequences"])]
+
+
+def _ledger(row: dict[str, Any], model: dict[str, Any] | None) -> None:
+    """Bar 2 for the default preset, bar 3 for the rates."""
+    report, corpus = row["report"], row["corpus"]
+    where = RESULTS / FOLDER / corpus / f"{row['cell']}-s{row['seed']}.json"
+    shared = {"result_file": where, "command": row["command"], "measured_on": row["measured_on"]}
+    if row["cell"] == "vae" and model is not None:
+        limit = 1.01 if corpus == "tatoeba" else 1.00
+        ratio = report["nll_iw"] / model["report"]["nll_iw"]
+        part = report["mi"] / report["mi_cap"]
+        met = ratio <= limit and report["kl"] >= 8 and part >= 0.8
+        met = met and report["au"] == report["dimension"] and report["samples"] >= 500
+        figure = (
+            f"{ratio:.4f} x, KL {report['kl']:.2f}, MI {part:.2f} of its cap, "
+            f"AU {report['au']}/{report['dimension']}, K {report['samples']}, "
+            f"{report['sequences']} test sequences"
+        )
+        target = f"<= {limit:.2f} x the language model, KL >= 8, MI >= 0.8 cap, AU all, K 500"
+        what = f"default preset on {corpus}, seed {row['seed']}"
+        ledger(
+            "A",
+            [{"bar": "2", "what": what, "target": target, "figure": figure, "met": met} | shared],
+        )
+    if row["cell"].startswith("rate") or row["cell"] == "vae":
+        wanted = row["experiment"]["objective"]["rate"]
+        error = report["kl"] / wanted - 1
+        what = f"rate {wanted:g} on {corpus}, seed {row['seed']} ({row['cell']})"
+        figure = f"test KL {report['kl']:.3f} nats ({error:+.1%})"
+        entry = {"bar": "3", "what": what, "target": "within 5 %", "figure": figure}
+        ledger("A", [entry | {"met": abs(error) <= 0.05} | shared])
+
+
+def _curve(corpus: Path, rows: list[dict[str, Any]]) -> None:
+    """The rate-NLL curve beside the language model's line."""
+    points = sorted(
+        (row["report"]["kl"], row["report"]["nll_iw"], row["report"]["elbo"])
+        for row in rows
+        if row["cell"].startswith("rate") or row["cell"] == "vae"
+    )
+    models = [row["report"]["nll_iw"] for row in rows if row["cell"] == "lm"]
+    if len(points) < 2 or not models:
+        return
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    axes.axhline(sum(models) / len(models), color="0.4", ls="--", label="language model")
+    rates, bounds, elbos = zip(*points, strict=True)
+    axes.plot(rates, bounds, "o-", label="VAE, nll_iw")
+    axes.plot(rates, elbos, "o:", label="VAE, -ELBO")
+    axes.set(xlabel="rate: KL, nats per sequence", ylabel="nats per sequence", title=corpus.name)
+    axes.legend()
+    figure.savefig(corpus / "rate_nll.png", dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"run": run, "table": table})
