@@ -9,14 +9,9 @@ from torch import Tensor
 
 from seqvae.batch import Batch
 from seqvae.errors import UserError
-from seqvae.evaluation.likelihood import (
-    CHUNK_TOKENS,
-    evaluating,
-    importance_weighted,
-    sequence_seeds,
-)
+from seqvae.evaluation.likelihood import evaluating, importance_weighted, sequence_seeds
 from seqvae.tasks.decode import token_likelihood
-from seqvae.tasks.texts import batch_of, groups, sample_each
+from seqvae.tasks.texts import GROUP_TOKENS, batch_of, groups, sample_each
 
 if TYPE_CHECKING:
     from seqvae.tasks.text_model import TextModel
@@ -78,7 +73,7 @@ def score(
     ids = model.read(texts)
     scores: dict[int, Score] = {}
     few = min(samples, PIECE_SAMPLES)
-    for group in groups(ids, CHUNK_TOKENS // few):
+    for group in groups(ids, GROUP_TOKENS // few):
         batch = batch_of([ids[i] for i in group], model.device)
         nll = importance_weighted(model.model, batch, samples, seed).tolist()
         surprisal, kl = _surprisals(model, batch, few, seed)
