@@ -18,8 +18,10 @@ from seqvae.batch import Batch
 from seqvae.model import SequenceVAE
 from seqvae.posteriors import Posterior
 
-CHUNK_TOKENS = 4096
-"""Tokens decoded at once: see `importance_weighted`."""
+CHUNK_TOKENS = 1024
+"""Tokens decoded at once: measured fastest on one core, where activations stay in the cache."""
+GPU_CHUNK_TOKENS = 1 << 16
+"""The same elsewhere: large enough to fill a device."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def elbo(model: SequenceVAE, batch: Batch, seed: int = 0) -> Elbo:
     with evaluating(model):
         if model.latent is None:
             nothing = torch.zeros(batch.size, 0, device=batch.values.device)
-            return Elbo(_exact(model, batch, CHUNK_TOKENS), nothing, None)
+            return Elbo(_exact(model, batch, _chunk_tokens(batch)), nothing, None)
         posterior = model.encode(batch)
         z = _sample(posterior, sequence_seeds(batch, seed, "posterior"), slice(0, batch.size), 1)
         reconstruction = model.reconstruction(batch, z)[0]
@@ -83,7 +85,7 @@ def importance_weighted(
     batch: Batch,
     samples: int = 500,
     seed: int = 0,
-    chunk_tokens: int = CHUNK_TOKENS,
+    chunk_tokens: int | None = None,
 ) -> Tensor:
     """-log p(x) of each sequence by importance sampling from its posterior.
 
@@ -100,7 +102,7 @@ def importance_weighted(
         seed: fixes the samples.
         chunk_tokens: most tokens (padding included) decoded at once, at least one sequence: samples and
             sequences are laid side by side up to it. It bounds the memory and sets the speed, not the
-            result.
+            result. None: what suits the device.
 
     Returns:
         Nats per sequence, shape [B], float32.
@@ -108,6 +110,7 @@ def importance_weighted(
     Raises:
         ValueError: `samples` or `chunk_tokens` is below 1.
     """
+    chunk_tokens = _chunk_tokens(batch) if chunk_tokens is None else chunk_tokens
     if samples < 1 or chunk_tokens < 1:
         raise ValueError(f"need samples >= 1 and chunk_tokens >= 1, got {samples}, {chunk_tokens}")
     with evaluating(model):
@@ -158,6 +161,10 @@ def _sample(posterior: Posterior, seeds: list[int], rows: slice, samples: int) -
         for row in range(rows.start, rows.stop)
     ]
     return torch.cat(drawn, 1)
+
+
+def _chunk_tokens(batch: Batch) -> int:
+    return CHUNK_TOKENS if batch.values.device.type == "cpu" else GPU_CHUNK_TOKENS
 
 
 def _exact(model: SequenceVAE, batch: Batch, chunk_tokens: int) -> Tensor:
