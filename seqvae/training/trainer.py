@@ -104,9 +104,11 @@ class Trainer:
         To be called again when other weights are trained: DistributedDataParallel waits for the
         gradients of those that were when it was made.
         """
-        # The old wrapper lives in reference cycles, and its hooks on the gradients live with it.
+        if isinstance(self.network, DistributedDataParallel):
+            # It lives in reference cycles, and its hooks on the gradients live with it.
+            self.network = self.model
+            gc.collect()
         self.network = self.model
-        gc.collect()
         if self.config.compile:
             self.network = torch.compile(self.model, dynamic=True)  # type: ignore[assignment]
         if self.process.world > 1:
