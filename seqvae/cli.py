@@ -4,15 +4,16 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from seqvae import __version__
+import seqvae
 from seqvae.errors import UserError
 
 USAGE = """seqvae: sequence variational autoencoders that do not collapse
 
-  seqvae prepare text IN... --out DATA   read text files, train a tokenizer, write a corpus
+  seqvae prepare text IN... DATA         read text files, train a tokenizer, write a corpus
   seqvae train DATA RUN [--rate NATS]    train (or go on with) a model
   seqvae evaluate RUN                    likelihood, information, reconstruction on the test split
   seqvae report RUN                      one HTML page: does the latent carry information?
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         print(USAGE)
         return 0
     if arguments[0] in ("-V", "--version"):
-        print(f"seqvae {__version__}")
+        print(f"seqvae {seqvae.__version__}")
         return 0
     verb = VERBS.get(arguments[0])
     if verb is None:
@@ -70,11 +71,31 @@ def _prepare(argv: list[str]) -> None:
             argv = ["text", *argv]
         else:
             raise UserError(f"prepare what? known: text; got {argv[0] if argv else 'nothing'!r}")
-    config = tyro.cli(PrepareText, args=argv[1:], prog="seqvae prepare text")
+    config = tyro.cli(
+        PrepareText,
+        args=_inputs_and_out(argv[1:]),
+        prog="seqvae prepare text",
+        description="Turn text files into a corpus to train on: "
+        "seqvae prepare text IN... OUT [options]; IN of - is standard input.",
+    )
     corpus = prepare_text(config)
     rows = [(name, len(corpus.split(name))) for name in ("train", "valid", "test")]
     print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
     print(f" sequences, {corpus.tokenizer.vocab_size:,} pieces")
+
+
+def _inputs_and_out(argv: list[str]) -> list[str]:
+    """`IN... OUT [options]` as the options `--inputs` and `--out`."""
+    leading = list(takewhile(lambda word: word == "-" or not word.startswith("-"), argv))
+    if not leading:
+        return argv
+    options = argv[len(leading) :]
+    if not any(word.split("=", 1)[0] == "--out" for word in options):
+        *leading, out = leading
+        options += ["--out", out]
+    if not leading:
+        raise UserError(f"prepare text IN... OUT: only {options[-1]!r} was given; name inputs too")
+    return ["--inputs", *leading, *options]
 
 
 def _train(argv: list[str]) -> None:
