@@ -1,14 +1,13 @@
 """Measures `prepare` on a large file: peak memory, and speed against plain sentencepiece encoding.
 
-Run: python benchmarks/prepare.py [--size-mb 1000] [--workers 1] [--out benchmarks/results/prepare.json]
+    python -m benchmarks.prepare [--size-mb 1000] [--workers 1]
+
 The file is generated (repeatable), prepared in a process of its own whose peak resident memory the system reports,
 and some of its lines are then encoded one by one with the tokenizer that was made.
 """
 
 import argparse
 import json
-import os
-import platform
 import random
 import subprocess
 import sys
@@ -16,10 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy
-import pyarrow
 import sentencepiece
 
+from benchmarks.record import ledger, write_result
 from seqvae.data.synthetic import sentences
 
 _CHILD = """
@@ -78,7 +76,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size-mb", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/prepare.json"))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         text, corpus = Path(folder, "corpus.txt"), Path(folder, "corpus")
@@ -92,42 +89,33 @@ def main() -> None:
         measured = json.loads(child.stdout)
         rate, cpu_rate = plain_rate(text, corpus / "tokenizer.model", min(size, 100_000_000))
     seconds = measured.pop("seconds")
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], check=False, capture_output=True, text=True
-    )
-    result = {
-        "bar": "5",
-        "what": f"prepare on a {size / 1e9:.2f} GB text file: peak resident memory",
-        "target": "<= 1.5 GB",
-        "figure": round(measured["peak_bytes"] / 1e9, 3),
-        "met": measured["peak_bytes"] <= _BAR_BYTES,
-        "predicted": False,
-        "command": " ".join(["python", *sys.argv]),
+    peak = measured.pop("peak_bytes")
+    payload = {
+        "what": f"prepare on a {size / 1e9:.2f} GB text file, {options.workers} thread(s)",
         "file_bytes": size,
         "lines": lines,
+        "peak_resident_gb": round(peak / 1e9, 3),
         "seconds": round(seconds, 1),
         "mb_per_second": round(size / seconds / 1e6, 2),
         "plain_sentencepiece_mb_per_second": round(rate, 2),
-        "share_of_plain_speed": round(size / seconds / 1e6 / rate, 3),
         "mb_per_cpu_second": round(size / measured["cpu_seconds"] / 1e6, 2),
         "plain_sentencepiece_mb_per_cpu_second": round(cpu_rate, 2),
-        "workers": options.workers,
         **measured,
-        "commit": commit.stdout.strip(),
-        "measured_on": {
-            "system": platform.platform(),
-            "cores": os.cpu_count(),
-            "load_average": round(os.getloadavg()[0], 2),
-            "python": platform.python_version(),
-            "numpy": numpy.__version__,
-            "pyarrow": pyarrow.__version__,
-            "sentencepiece": sentencepiece.__version__,
-        },
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps(result, indent=2))
-    print(f"written to {options.out}")
+    print(json.dumps(payload, indent=2))
+    if options.size_mb < 1000:
+        print("not recorded: the bar is about 1 GB")
+        return
+    result = write_result("prepare", payload)
+    row = {
+        "bar": "5",
+        "what": "peak resident memory of prepare on a 1 GB text file, GB",
+        "target": "<= 1.5",
+        "figure": payload["peak_resident_gb"],
+        "met": peak <= _BAR_BYTES,
+        "result_file": result,
+    }
+    print(f"written to {result} and {ledger('A', [row])}")
 
 
 if __name__ == "__main__":
