@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqvae.decoders import DecoderChoice
-from seqvae.encoders import EncoderChoice, Gru
+from seqvae.encoders import EncoderChoice
 from seqvae.likelihoods import LikelihoodChoice
 from seqvae.objectives import FreeBits, ObjectiveChoice, RateTarget
 from seqvae.objectives.free_bits import free_bits
@@ -24,13 +24,7 @@ CHOICES: dict[str, list[Any]] = {
     "objective": variants(ObjectiveChoice, ImportanceWeighted),
     "schedule": [*variants(ScheduleChoice), Linear(2.0, 0.5, 0.2, 0.2), Cyclical(cycles=3, ramp=0)],
     "likelihood": variants(LikelihoodChoice),
-    # The backward GRU's state at the last step has read one step only: `last` is for one direction.
-    "encoder": [
-        dataclasses.replace(c, bidirectional=False)
-        if isinstance(c, Gru) and c.pooling == "last"
-        else c
-        for c in variants(EncoderChoice)
-    ],
+    "encoder": variants(EncoderChoice),
     "decoder": variants(DecoderChoice),
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
@@ -49,6 +50,7 @@ class GruEncoder(Encoder):
             dropout=config.dropout if config.layers > 1 else 0.0,
         )
         self.pool = Pool(config.width, config.pooling)
+        self.both_ends = config.bidirectional and config.pooling == "last"
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """See `Encoder.forward`."""
@@ -59,4 +61,8 @@ class GruEncoder(Encoder):
             self.gru(packed)[0], batch_first=True, total_length=x.shape[1]
         )
         out: Tensor = self.pool(states, padding_mask(lengths, x.shape[1]))
+        if self.both_ends:
+            # The backward GRU has read everything at the first step, not at the last one.
+            half = self.width // 2
+            out = torch.cat([out[:, :half], states[:, 0, half:]], -1)
         return out
