@@ -79,7 +79,7 @@ def _prepare(argv: list[str]) -> None:
         "seqvae prepare text IN... OUT [options]; IN of - is standard input.",
     )
     corpus = prepare_text(config)
-    rows = [(name, len(corpus.split(name))) for name in ("train", "valid", "test")]
+    rows = [(name, len(corpus.split(name))) for name in corpus.meta["splits"]]
     print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
     print(f" sequences, {corpus.tokenizer.vocab_size:,} pieces")
 
