@@ -61,6 +61,9 @@ class Objective(ABC):
             weight: size of the batch, in any fixed unit: batches of short sequences hold more.
         """
 
+    def calibrate(self, kl: float) -> None:  # noqa: B027 (most do not adapt)
+        """Learn the mean KL of a validation, in nats: without dropout it differs from training's."""
+
     def state(self) -> dict[str, Any]:
         """What `observe` has accumulated, for the checkpoint."""
         return {}

@@ -273,6 +273,8 @@ class Trainer:
         self.phases.after_validation(measured)
         if self.phases.overrides(self.progress):
             return measured
+        if "kl" in measured:
+            self.objective.calibrate(measured["kl"])
         verdict = self.guard.judge(measured, self.progress) if self.model.latent else None
         if verdict is not None and verdict.problem:
             row = {"step": self.step, "event": verdict.problem, "words": verdict.words}
