@@ -254,6 +254,7 @@ def test_a_language_model(data: Path, tmp_path: Path) -> None:
     assert "language model" in page.text
     assert {"samples", "training", "making"} <= set(page.ids)
     assert not {"map", "reconstructions", "paraphrases"} & set(page.ids)
+    assert "How much the latent carries" not in page.text
 
 
 def test_mistakes_are_told(run: Path, tmp_path: Path) -> None:

@@ -101,7 +101,6 @@ class Examples:
     """All that was computed; what makes no sense for the model is empty."""
 
     samples: list[str]
-    sentences: int = 0
     reconstruction: Reconstruction | None = None
     map: LatentMap | None = None
     near: list[Near] = field(default_factory=list)
@@ -135,7 +134,6 @@ def gather(model: TextModel, store: SequenceStore | None, *, samples: int, seed:
     telling = telling[: max(2 * samples, len(order) // 3)]
     return Examples(
         samples=written,
-        sentences=len(chosen),
         reconstruction=_reconstruct(model, sources, wanted, means, order, samples),
         map=_map(texts, means, sources, store.labels, chosen),
         near=_near(texts, means, telling[: max(3, samples // 2)]),

@@ -60,7 +60,7 @@ def rate(run: RunRecord) -> Html | None:
     """KL against its target, and the weight that holds it there."""
     trained, valid = _named(run.train, "kl"), _named(run.valid, "kl")
     beta = _named(run.train, "beta")
-    if not len(trained[0]) and not len(valid[0]):
+    if run.is_language_model or not (len(trained[0]) or len(valid[0])):
         return None
     objective = run.experiment.objective
     target = objective.rate if isinstance(objective, RateTarget) else None
@@ -281,7 +281,7 @@ def _zoom(
     for steps, values in all_series:
         settled = values[steps >= _SETTLED * last]
         if len(settled) > _MANY:
-            settled = np.quantile(settled, [0.02, 0.98])
+            settled = np.quantile(settled, [0.05, 0.95])
         kept += settled.tolist()
     if also is not None:
         kept.append(also)

@@ -67,7 +67,7 @@ font-weight:700;border:1.5px solid;font-size:.85rem}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:16px 18px 8px;min-width:0}
 figure h3{margin:0 0 6px}
-#map figure{max-width:640px}
+#map figure,details figure{max-width:640px}
 figcaption{font-size:.9rem}
 svg{display:block;width:100%;height:auto;margin:6px 0}
 svg text{font-family:inherit}
@@ -91,7 +91,7 @@ thead th{font-size:.85rem;color:var(--soft);font-weight:600}
 del,ins{text-decoration:none;border-radius:3px;padding:0 2px}
 del{background:var(--del);text-decoration:line-through;text-decoration-thickness:1px}
 ins{background:var(--ins);border-bottom:2px solid var(--amber)}
-.plain{margin:0;padding-left:1.1em}
+.plain{margin:0;padding-left:1.3em}
 .lines{padding-left:1.2em;columns:2 420px;column-gap:40px}
 .lines li{break-inside:avoid;margin-bottom:6px}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:22px}
@@ -119,7 +119,7 @@ figure{padding:12px 10px 4px}
 .stack,.stack tbody,.stack tr,.stack th,.stack td,.stack caption{display:block}
 .stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .stack tr{border-bottom:1px solid var(--line);padding:10px 0}
-.stack th,.stack td{border:0;padding:2px 0}
+.stack th,.stack td{border:0;padding:2px 0;text-align:left;white-space:normal}
 .stack td::before{content:attr(data-head);display:block;font-size:.8rem;color:var(--soft);font-weight:600}
 }
 @media print{body{font-size:12px}figure,.walk,tr{break-inside:avoid}nav{display:none}}

@@ -15,6 +15,7 @@ _SIGNS: dict[Level, tuple[str, str]] = {
     "bad": ("✗", "bad"),
     "none": ("·", "for information"),
 }
+_ORDER = "train valid test"
 _MOST_EVENTS = 40
 _MOST_VALIDATIONS = 60
 
@@ -97,20 +98,19 @@ def curves_section(run: RunRecord) -> Html:
             figures.rate(run),
             figures.information(run),
             figures.dimensions(run),
-            figures.optimiser(run),
         )
         if drawing is not None
     ]
     if not drawn:
         return section("training", "Training", paragraphs("Nothing has been logged yet."))
-    parts: list[object] = [element("div", *drawn, class_="figures")]
-    if run.valid:
-        parts.append(
-            element(
-                "details", element("summary", "All validations as a table"), _validations(run.valid)
-            )
-        )
-    return section("training", "Training", *parts)
+    more = [figures.optimiser(run), _validations(run.valid) if run.valid else None]
+    details = element(
+        "details",
+        element("summary", "The optimiser, and all validations as a table"),
+        *(part for part in more if part is not None),
+    )
+    shown = element("div", *drawn, class_="figures")
+    return section("training", "Training", shown, details)
 
 
 def _validations(rows: list[Row]) -> Html:
@@ -168,6 +168,7 @@ def evaluation_section(evaluations: Mapping[str, Row]) -> Html | None:
             ["Measure", *splits, "Meaning"],
             rows,
             numbers=range(1, len(splits) + 1),
+            stack=True,
         ),
         paragraphs(*notes),
     )
@@ -263,7 +264,7 @@ def making_section(run: RunRecord, corpus: Mapping[str, Any] | None, why: str) -
 
 def _data(meta: Mapping[str, Any]) -> Html:
     names = {"sequences": "Sentences", "tokens": "Tokens", "words": "Words", "bytes": "Bytes"}
-    splits = meta.get("splits", {})
+    splits = dict(sorted(meta.get("splits", {}).items(), key=lambda item: _ORDER.find(item[0])))
     rows = [
         (name, *(_figure(split.get(key), 0) for key in names)) for name, split in splits.items()
     ]

@@ -15,12 +15,15 @@ from seqvae.evaluation.report.examples import (
 from seqvae.evaluation.report.html import Html, element, join, paragraphs, section, table, text
 
 
-def sentence_sections(found: Examples, tokenizer: Tokenizer, *, pairs: bool) -> list[Html]:
+def sentence_sections(
+    found: Examples, tokenizer: Tokenizer, *, latent: bool, pairs: bool
+) -> list[Html]:
     """A section for each kind of sentence that there is.
 
     Args:
         found: what the model wrote.
         tokenizer: the run's.
+        latent: whether the model has one.
         pairs: whether the model was trained to write a pair's other side.
     """
     sections = []
@@ -32,7 +35,7 @@ def sentence_sections(found: Examples, tokenizer: Tokenizer, *, pairs: bool) -> 
         sections.append(_walks(found.walks))
     if found.near:
         sections.append(_neighbours(found.near))
-    sections.append(_samples(found.samples, latent=found.sentences > 0))
+    sections.append(_samples(found.samples, latent=latent))
     return sections
 
 
@@ -100,12 +103,8 @@ def _mark(one: Rewritten, tokenizer: Tokenizer, *, read: bool = False) -> Html:
 
 
 def _paraphrases(found: Sequence[Spread]) -> Html:
-    rows = []
-    for one in found:
-        for number, (scale, candidates) in enumerate(one.by_scale):
-            lines = element("ul", *(element("li", text(c)) for c in candidates), class_="plain")
-            head = text(one.text) if not number else element("span", "the same", class_="soft")
-            rows.append((head, f"{scale:g}", lines if candidates else "(nothing)"))
+    scales = [scale for scale, _ in found[0].by_scale]
+    rows = [(text(one.text), *(_bullets(lines) for _, lines in one.by_scale)) for one in found]
     return section(
         "paraphrases",
         "Paraphrases",
@@ -114,8 +113,19 @@ def _paraphrases(found: Sequence[Spread]) -> Html:
             "noise. A small scale stays near, a large one strays; what the sentences have in "
             "common is what the latent says."
         ),
-        table("Paraphrases by noise scale", ["Sentence", "Scale", "Written"], rows, stack=True),
+        table(
+            "Paraphrases by noise scale",
+            ["Sentence", *(f"Scale {scale:g}" for scale in scales)],
+            rows,
+            stack=True,
+        ),
     )
+
+
+def _bullets(lines: Sequence[str]) -> Html:
+    if not lines:
+        return element("em", "(nothing)", class_="soft")
+    return element("ul", *(element("li", text(line)) for line in lines), class_="plain")
 
 
 def _walks(walks: Sequence[Sequence[str]]) -> Html:
@@ -160,7 +170,6 @@ def _neighbours(found: Sequence[Near]) -> Html:
 
 
 def _samples(samples: Sequence[str], *, latent: bool) -> Html:
-    how = "z from the prior, then words" if latent else "Words"
     items = (
         element("li", text(line) if line else element("em", "(empty)", class_="soft"))
         for line in samples
@@ -169,7 +178,7 @@ def _samples(samples: Sequence[str], *, latent: bool) -> Html:
         "samples",
         "New sentences",
         paragraphs(
-            f"{how} sampled with top-p 0.9. Fluent and varied: good. Fluent but all alike, or "
+            "z from the prior, then words sampled with top-p 0.9. Fluent and varied: good. Fluent but all alike, or "
             "broken while reconstructions are fine: the prior does not match what the encoder uses."
             if latent
             else "Words sampled with top-p 0.9."

@@ -53,7 +53,7 @@ def write_report(
     record = read_run(path)
     model = _model(record)
     data, why = _corpus(record, corpus)
-    pairs = bool(record.facts.get("pairs"))
+    latent, pairs = not record.is_language_model, bool(record.facts.get("pairs"))
     found = None
     if model is not None:
         store = None if data is None else data.split("valid")
@@ -63,7 +63,7 @@ def write_report(
         if found.map is not None and data is not None:
             drawn = latent_map(found.map, data.labels)
             sections.append(section("map", "A map of the latent", drawn))
-        sections += sentence_sections(found, model.tokenizer, pairs=pairs)
+        sections += sentence_sections(found, model.tokenizer, latent=latent, pairs=pairs)
     evaluation = evaluation_section(record.evaluations)
     if evaluation is not None:
         sections.insert(1, evaluation)
