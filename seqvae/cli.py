@@ -211,14 +211,17 @@ def _report(argv: list[str]) -> None:
 
     from seqvae.evaluation.report import write_report
 
-    def command(run: tyro.conf.Positional[Path], out: Path | None = None) -> None:
+    def command(
+        run: tyro.conf.Positional[Path], data: Path | None = None, out: Path | None = None
+    ) -> None:
         """Write one self-contained HTML page about a run.
 
         Args:
             run: a run, finished or still training.
+            data: its corpus, where that has moved since.
             out: file to write [default: RUN/report.html].
         """
-        print(write_report(run, out=out))
+        print(write_report(run, corpus=data, out=out))
 
     tyro.cli(command, args=argv, prog="seqvae report")
 

@@ -81,6 +81,8 @@ def negative_elbo(terms: Terms, beta: float, kl: Tensor | None = None) -> Loss:
         kl: penalised KL (0-d) when it is not the plain one, as with free bits.
     """
     reconstruction = terms.reconstruction.mean()
+    if not terms.kl_dimensions:
+        return Loss(reconstruction, {"reconstruction": reconstruction.detach()})
     plain = terms.kl.mean()
     penalised = plain if kl is None else kl
     # With beta = 0 the product would turn an overflowing KL into NaN.

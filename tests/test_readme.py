@@ -1,0 +1,69 @@
+"""The README's commands and code run as they are written, in the order they are written."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from seqvae.cli import main
+from seqvae.data.synthetic import sentences
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line
+    for language, block in BLOCKS
+    if not language
+    for line in block.splitlines()
+    if line.startswith("seqvae ")
+]
+
+
+def test_readme_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [text for text, _, _ in sentences(400)]
+    (tmp_path / "my.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert len(COMMANDS) >= 8
+    for command in COMMANDS:
+        assert main(shlex.split(command, comments=True)[1:]) == 0, (command, capsys.readouterr())
+    (code,) = (block for language, block in BLOCKS if language == "python")
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
+    assert (tmp_path / "runs/my/report.html").stat().st_size > 10_000
+
+
+def test_every_verb_is_in_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    from seqvae.cli import VERBS
+
+    assert main(["--help"]) == 0
+    usage = capsys.readouterr().out
+    assert all(f"seqvae {verb} " in usage for verb in VERBS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["tran"], "did you mean train?"),
+        (["prepare", "pictures"], "known: text"),
+        (["prepare", "text", "only-one"], "name inputs too"),
+        (["train", "d", "r", "--rate", "-1"], "above 0 nats"),
+        (["train", "d", "r", "--preset", "huge"], "tiny, small, base"),
+        (["train", "no-corpus", "r"], "no-corpus"),
+        (["sample", "no-run"], "no-run"),
+        (["demo"], "known: text"),
+    ],
+)
+def test_mistakes_are_explained(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
