@@ -121,7 +121,7 @@ def main(kills: int = 10, lines: int = 60_000, steps: int = 300, smoke: bool = F
         smoke: tiny, to see that it runs; nothing is recorded.
     """
     if smoke:
-        kills, lines, steps = 1, 2000, 20
+        kills, lines, steps = 1, 1000, 8
     chance = random.Random()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
