@@ -22,7 +22,7 @@ class RateTarget:
     dual ascent on the multiplier (MDR, Pelsmaeker and Aziz 2019, arXiv 1904.08194), both ways."""
     proportional: float = 1.0
     """PI: change of log beta for a relative error of 1."""
-    integral: float = 0.02
+    integral: float = 0.05
     """PI and Lagrangian: change of log beta per step for a relative error of 1."""
     smoothing: float = 0.95
     """Weight of the past in the running mean of the KL that the controller sees."""
