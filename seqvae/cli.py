@@ -197,7 +197,16 @@ def _evaluate(argv: list[str]) -> None:
         """
         text_model = load(run, which, device)
         corpus = Corpus.open(data or text_model.info["experiment"].data)
-        result = evaluate(text_model.model, corpus, split, samples=samples, limit=limit, seed=seed)
+        result = evaluate(
+            text_model.model,
+            corpus,
+            split,
+            samples=samples,
+            limit=limit,
+            seed=seed,
+            max_length=text_model.info["experiment"].model.max_length,
+            pairs=bool(text_model.info["pairs"]),
+        )
         print(json.dumps(result) if json_only else format_report(result))
         out = run / f"evaluation-{split}.json"
         out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
