@@ -54,6 +54,25 @@ class Model:
         return SequenceVAE(level, decoder, likelihood, word_dropout=self.word_dropout)
 
 
+_POSITIVE = (
+    "epochs",
+    "steps",
+    "tokens_per_batch",
+    "accumulate",
+    "learning_rate",
+    "clip",
+    "tighten_samples",
+    "validate_every",
+    "validate_sequences",
+    "checkpoint_every",
+    "keep",
+    "patience",
+    "bad_steps",
+    "threads",
+)
+_PARTS = ("warmup", "final_rate", "autoencoder", "tighten")
+
+
 @dataclass(frozen=True)
 class Training:
     """The optimisation."""
@@ -115,6 +134,23 @@ class Training:
     """Skipped non-finite steps in a row after which the run stops."""
     threads: int | None = None
     """CPU threads; by default torch's choice."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that would train nothing or divide by zero, naming the flag."""
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name.replace('_', '-')} must be above 0, got {value}")
+        for name in _PARTS:
+            value = getattr(self, name)
+            if not 0.0 <= value <= 1.0:
+                raise UserError(
+                    f"--{name.replace('_', '-')} is a part of the run, from 0 to 1; got {value}"
+                )
+        if self.autoencoder + self.tighten > 1.0:
+            raise UserError("--autoencoder and --tighten together are more than the whole run")
+        if self.ema is not None and not 0.0 < self.ema < 1.0:
+            raise UserError(f"--ema must lie between 0 and 1, got {self.ema}")
 
 
 @dataclass(frozen=True)
@@ -205,7 +241,10 @@ def from_json(kind: Any, data: Any, where: str = "config") -> Any:  # noqa: ANN4
             for name in hints
             if name in data
         }
-        return kind(**values)  # type: ignore[operator]
+        try:
+            return kind(**values)  # type: ignore[operator]
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
     if get_origin(kind) is tuple:
         members = get_args(kind)
         if not isinstance(data, list) or len(data) != len(members):

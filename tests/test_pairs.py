@@ -37,8 +37,8 @@ def test_denoiser(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_synthetic(Path("text.tsv"), lines=300)
-    run("prepare", "text", "text.tsv", "data", "--columns", "text", "--vocab-size", "300")
+    write_synthetic(Path("text.txt"), lines=300)
+    run("prepare", "text", "text.txt", "data", "--vocab-size", "300")
     noise = ["--noise.drop", "0.1", "--noise.blank", "0.1", "--noise.shuffle", "2"]
     run("train", "data", "run", *SMALL, *noise)
     capsys.readouterr()

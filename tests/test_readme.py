@@ -49,6 +49,8 @@ def test_every_verb_is_in_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
         (["prepare", "pictures"], "known: text"),
         (["prepare", "text", "only-one"], "name inputs too"),
         (["train", "d", "r", "--rate", "-1"], "above 0 nats"),
+        (["train", "d", "r", "--accumulate", "0"], "--accumulate must be above 0"),
+        (["train", "d", "r", "--tighten", "2"], "from 0 to 1"),
         (["train", "d", "r", "--preset", "huge"], "tiny, small, base"),
         (["train", "no-corpus", "r"], "no-corpus"),
         (["sample", "no-run"], "no-run"),
