@@ -10,6 +10,7 @@ repetition times all of them, so that a busy machine slows them alike; figures a
 
 import math
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable
@@ -57,7 +58,9 @@ def naive(model: SequenceVAE, batch: Batch, samples: int, at_once: int) -> Tenso
             length = batch.lengths[row : row + 1]
             values = batch.values[row : row + 1, : int(length)]
             posterior = model.encode(Batch(values, length))
-            drawn = posterior.sample(torch.tensor([seeds[row]]), samples)
+            drawn = posterior.sample(
+                torch.tensor([seeds[row]], device=batch.values.device), samples
+            )
             weights = []
             for z in torch.split(drawn, at_once):
                 inputs = values.expand(len(z), -1)
@@ -78,6 +81,7 @@ def main(
     samples: int = 500,
     repeats: int = 5,
     threads: int | None = None,
+    device: str = "cpu",
     record: bool = True,
 ) -> None:
     """Measure and record bar 4 of issue A.
@@ -91,13 +95,14 @@ def main(
         samples: K.
         repeats: timings of each; the median counts.
         threads: CPU threads; all cores by default.
+        device: cpu or cuda; the ledger's bar is the CPU's.
         record: write the result and the ledger.
     """
     threads = threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = preset(size).model.build(vocabulary)
-    batch = sentences(sentence_count, vocabulary, shortest, longest)
+    model = preset(size).model.build(vocabulary).to(device)
+    batch = sentences(sentence_count, vocabulary, shortest, longest).to(device)
     ways: dict[str, Callable[[], Tensor]] = {
         "chunked": lambda: importance_weighted(model, batch, samples),
         "rows": lambda: naive(model, batch, samples, samples),
@@ -112,6 +117,8 @@ def main(
         for name, way in ways.items():
             began = time.perf_counter()
             way()
+            if device == "cuda":
+                torch.cuda.synchronize()
             seconds[name].append(time.perf_counter() - began)
     median = {name: statistics.median(times) for name, times in seconds.items()}
     ratio = median["loop"] / median["chunked"]
@@ -139,6 +146,10 @@ def main(
     print(f"chunked {ratio:.1f} x faster than the loop, {payload['speed_up']}, error {error:.1e}")
     if not record:
         return
+    if device != "cpu":
+        card = re.sub(r"[^a-z0-9]+", "-", torch.cuda.get_device_name().lower()).strip("-")
+        print(f"written to {write_result(f'{card}/importance', payload)}")
+        return
     path = write_result("importance", payload)
     row = {
         "bar": "4",
@@ -152,4 +163,6 @@ def main(
 
 
 if __name__ == "__main__":
+    # Not at the top: `run --gpu` calls `main` on machines that have torch and little else.
+
     tyro.cli(main)
