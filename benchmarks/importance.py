@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable
 
 import torch
-import tyro
 from torch import Tensor
 
 from benchmarks.record import ledger, write_result
