@@ -164,4 +164,6 @@ def main(
 if __name__ == "__main__":
     # Not at the top: `run --gpu` calls `main` on machines that have torch and little else.
 
+    import tyro
+
     tyro.cli(main)
