@@ -15,6 +15,7 @@ from seqvae.encoders import EncoderChoice
 from seqvae.errors import UserError
 from seqvae.likelihoods import Categorical, LikelihoodChoice
 from seqvae.model import Latent, SequenceVAE
+from seqvae.nn.transformer import token_embedding
 from seqvae.objectives import ObjectiveChoice, RateTarget
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
@@ -39,6 +40,8 @@ class Model:
     """What a written step costs."""
     word_dropout: float = 0.0
     """Probability that a decoder input is blanked in training."""
+    share_embedding: bool = True
+    """Whether the encoder reads the decoder's token embedding or has its own."""
     max_length: int = 128
     """Longest sequence in tokens, start and end included; longer ones are skipped and counted."""
 
@@ -49,7 +52,10 @@ class Model:
         if latent:
             encoder = self.encoder.build(self.decoder.width, self.max_length)
             posterior = self.posterior.build(encoder.width)
-            level = Latent(encoder, posterior, self.prior.build(posterior.dimension))
+            own = None
+            if not self.share_embedding:
+                own = token_embedding(vocabulary, self.decoder.width)
+            level = Latent(encoder, posterior, self.prior.build(posterior.dimension), own)
         decoder = self.decoder.build(level.dimension if level else None, self.max_length)
         return SequenceVAE(level, decoder, likelihood, word_dropout=self.word_dropout)
 

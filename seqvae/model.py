@@ -22,11 +22,19 @@ class Latent(nn.Module):
         encoder: reads the sequence.
         posterior: q(z | x) from the encoder's summary.
         prior: p(z).
+        embedding: the encoder's own, from values [B, T] to vectors; None: it reads the likelihood's.
     """
 
-    def __init__(self, encoder: Encoder, posterior: PosteriorNetwork, prior: Prior) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        posterior: PosteriorNetwork,
+        prior: Prior,
+        embedding: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
+        self.embedding = embedding
 
     @property
     def dimension(self) -> int:
@@ -65,10 +73,20 @@ class SequenceVAE(nn.Module):
         Raises:
             ValueError: the model has no latent.
         """
-        latent = self.need_latent()
-        x = self.likelihood.embed(batch.encoder_values)
-        posterior: Posterior = latent.posterior(latent.encoder(x, batch.encoder_lengths))
+        summary = self.summarise(batch.encoder_values, batch.encoder_lengths)
+        posterior: Posterior = self.need_latent().posterior(summary)
         return posterior
+
+    def summarise(self, values: Tensor, lengths: Tensor) -> Tensor:
+        """The encoder's summaries [B, H] of `values` [B, T], before the posterior.
+
+        Raises:
+            ValueError: the model has no latent.
+        """
+        latent = self.need_latent()
+        embed = self.likelihood.embed if latent.embedding is None else latent.embedding
+        summary: Tensor = latent.encoder(embed(values), lengths)
+        return summary
 
     def need_latent(self) -> Latent:
         """The latent level, or a `ValueError` when this is a plain language model."""

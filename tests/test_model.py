@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from seqvae.batch import Batch
-from seqvae.config import Experiment, preset
+from seqvae.config import Experiment, Model, preset
 from seqvae.data.text import PAD
 from seqvae.model import LEVEL
 from tests.tiny import LATENT, tiny_batch, tiny_model
@@ -103,3 +103,14 @@ def test_a_language_model_is_the_same_decoder_alone(name: str) -> None:
     }.items()
     extra = {key.split(".")[0] for key in vae.keys() - alone.keys()}
     assert extra == {"latent", "decoder"}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_encoder_with_its_own_embedding_does_not_move_with_the_decoder(shared: bool) -> None:
+    torch.manual_seed(0)
+    model = Model(share_embedding=shared).build(50).eval()
+    batch = Batch(torch.tensor([[2, 7, 8, 3], [2, 9, 3, 0]]), torch.tensor([4, 3]))
+    before = model.encode(batch).mean
+    with torch.no_grad():
+        model.likelihood.get_parameter("embedding.weight").normal_()
+    assert torch.equal(before, model.encode(batch).mean) is not shared

@@ -98,8 +98,7 @@ class TextModel:
             summaries = torch.zeros(len(ids), latent.encoder.width, device=self.device)
             for group in groups(ids):
                 batch = batch_of([ids[i] for i in group], self.device)
-                embedded = self.model.likelihood.embed(batch.values)
-                summaries[group] = latent.encoder(embedded, batch.lengths).float()
+                summaries[group] = self.model.summarise(batch.values, batch.lengths).float()
             posterior: Posterior = latent.posterior(summaries)
             return posterior
 
