@@ -83,7 +83,7 @@ _PARTS = ("warmup", "final_rate", "autoencoder", "tighten")
 class Training:
     """The optimisation."""
 
-    epochs: float = 10.0
+    epochs: float = 16.0
     """Passes over the training split; may be a fraction."""
     steps: int | None = None
     """Optimiser steps; replaces `epochs` when given."""
@@ -187,15 +187,18 @@ def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
         rate: nats per sequence that the latent shall carry.
     """
     layers, width, dimension, rate_of_learning, tokens = {
-        "tiny": (2, 128, 32, 2e-3, 2048),
+        "tiny": (2, 128, 32, 2e-3, 1024),
         "small": (4, 256, 32, 1e-3, 8192),
         "base": (8, 512, 64, 5e-4, 32768),
     }[name]
     heads = width // 32
     return Experiment(
-        objective=RateTarget(rate=rate),
+        # Half of every dimension's share is free: none dies while few carry all.
+        objective=RateTarget(rate=rate, floor=0.5),
         model=Model(
-            encoder=encoders.Transformer(layers=layers, width=width, heads=heads),
+            # What the encoder learns by heart does not hold for new sentences: dropout 0.2 instead of
+            # 0.1 took 0.6 nats off the gap between training and test on 63,000 short sentences.
+            encoder=encoders.Transformer(layers=layers, width=width, heads=heads, dropout=0.2),
             posterior=Gaussian(dimension=dimension),
             decoder=decoders.Transformer(layers=layers, width=width, heads=heads),
         ),
