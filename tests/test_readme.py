@@ -24,7 +24,7 @@ def test_readme_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = [text for text, _, _ in sentences(400)]
+    lines = [text for text, _, _ in sentences(200)]
     (tmp_path / "my.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert len(COMMANDS) >= 8
     for command in COMMANDS:
