@@ -33,17 +33,27 @@ def _chunk(hidden: Tensor, weight: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     return (total.log_() + most - chosen).squeeze(1), probabilities
 
 
-def _gradients(
-    probabilities: Tensor, hidden: Tensor, weight: Tensor, targets: Tensor, scale: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Gradients of the (scaled) nats of one chunk with respect to hidden [m, H] and weight [V, H]."""
+def _add_gradients(
+    probabilities: Tensor,
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    scale: Tensor | None,
+    into: tuple[Tensor, Tensor],
+) -> None:
+    """Gradients of the (scaled) nats of one chunk: written to hidden's [m, H], added to weight's [V, H]."""
     delta = probabilities.scatter_add_(
         1, targets[:, None], probabilities.new_full((len(targets), 1), -1.0)
     )
     if scale is not None:
         delta = delta.mul_(scale[:, None])
     delta = delta.to(hidden.dtype)
-    return delta @ weight, delta.t() @ hidden
+    torch.mm(delta, weight, out=into[0])
+    if into[1].dtype == delta.dtype:
+        # In place: another [V, H] beside the sum would be the largest tensor of a small model.
+        into[1].addmm_(delta.t(), hidden)
+    else:
+        into[1].add_(delta.t() @ hidden)
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -59,10 +69,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             part = slice(begin, begin + rows)
             loss[part], probabilities = _chunk(hidden[part], weight, targets[part])
             if grad_hidden is not None and grad_weight is not None:
-                grad_hidden[part], chunk = _gradients(
-                    probabilities, hidden[part], weight, targets[part], None
-                )
-                grad_weight += chunk
+                into = (grad_hidden[part], grad_weight)
+                _add_gradients(probabilities, hidden[part], weight, targets[part], None, into)
         ctx.save_for_backward(hidden, weight, targets, grad_hidden, grad_weight)  # type: ignore[arg-type]
         return loss
 
@@ -80,10 +88,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for begin in range(0, hidden.shape[0], rows):
             part = slice(begin, begin + rows)
             _, probabilities = _chunk(hidden[part], weight, targets[part])
-            grad_hidden[part], chunk = _gradients(
-                probabilities, hidden[part], weight, targets[part], grad[part]
-            )
-            grad_weight += chunk
+            into = (grad_hidden[part], grad_weight)
+            _add_gradients(probabilities, hidden[part], weight, targets[part], grad[part], into)
         return grad_hidden, grad_weight.to(weight.dtype), None, None
 
 
