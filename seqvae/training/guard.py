@@ -1,7 +1,9 @@
 """The collapse guard: says in words when and why a latent is dying, and what is done about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from seqvae.objectives import ObjectiveChoice, RateTarget
 
 Remedy = Literal["rate_target", "word_dropout"]
 
@@ -9,6 +11,8 @@ Remedy = Literal["rate_target", "word_dropout"]
 DEAD_NATS = 0.5
 # Of the KL, the part that must be information (MI) and be used by the decoder (prior gap).
 LEAST_PART = 0.25
+# First beta of the rate remedy: a tenth of the usual start, as the usual start has just failed.
+LOW_START = 0.01
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,13 @@ class CollapseGuard:
         """Restore what `state` returned."""
         self.applied, self.since = list(state["applied"]), state["since"]
         self.last = state["last"]
+
+
+def rate_remedy(objective: ObjectiveChoice) -> RateTarget:
+    """What replaces `objective` after a collapse: its rate held from a low weight of the KL on."""
+    if isinstance(objective, RateTarget):
+        return replace(objective, start=LOW_START)
+    return RateTarget(start=LOW_START)
 
 
 _DROPOUT_CURE = (

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from seqvae.errors import UserError
-from seqvae.objectives import RateTarget
 from seqvae.training.checkpoint import (
     checkpoint_folder,
     checkpoints,
@@ -15,6 +14,7 @@ from seqvae.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from seqvae.training.guard import rate_remedy
 from seqvae.training.optimizer import pack_optimizer, unpack_optimizer
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ def save(run: "Trainer") -> None:
             "step": run.step,
             "loader": run.loader.state(),
             "objective": run.objective.state(),
-            "rate_remedy": run.rate_remedy,
             "word_dropout": run.model.word_dropout,
             "guard": run.guard.state(),
             "phases": run.phases.state(),
@@ -96,12 +95,11 @@ def _restore(run: "Trainer", tensors: dict[str, dict[str, Tensor]], state: dict[
         run.ema.load(tensors["ema"])
     run.step, run.best, run.waited = state["step"], state["best"], state["waited"]
     run.skipped, run.bad, run.measured = state["skipped"], state["bad"], state["measured"]
-    run.rate_remedy = state["rate_remedy"]
-    if run.rate_remedy is not None:
-        run.objective = RateTarget(rate=run.rate_remedy, start=0.01).build()
+    run.guard.load_state(state["guard"])
+    if "rate_target" in run.guard.applied:
+        run.objective = rate_remedy(run.experiment.objective).build()
     run.objective.load_state(state["objective"])
     run.model.word_dropout = state["word_dropout"]
-    run.guard.load_state(state["guard"])
     run.meter.load_state(state["meter"])
     run.loader.load_state(state["loader"])
 

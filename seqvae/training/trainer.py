@@ -22,7 +22,7 @@ from seqvae.objectives import Loss, Objective, RateTarget
 from seqvae.training import distributed
 from seqvae.training.ema import MovingAverage
 from seqvae.training.folder import delete_run, open_run
-from seqvae.training.guard import CollapseGuard
+from seqvae.training.guard import CollapseGuard, rate_remedy
 from seqvae.training.log import Meter, Progress, RunLog
 from seqvae.training.optimizer import build_optimizer, learning_rate
 from seqvae.training.phases import Phases
@@ -90,7 +90,6 @@ class Trainer:
         self.waited = 0
         self.best: float | None = None
         self.measured: dict[str, Any] = {}
-        self.rate_remedy: float | None = None
         offsets = resume(self)
         self.log = RunLog(self.run, self.process.main, offsets)
         norms = [m for m in self.model.modules() if isinstance(m, torch.nn.BatchNorm1d)]
@@ -281,10 +280,7 @@ class Trainer:
             self.log.write("guard.jsonl", row)
             bar.say(f"GUARD at step {self.step}: {verdict.words}")
             if verdict.remedy == "rate_target":
-                objective = self.experiment.objective
-                rate = objective.rate if isinstance(objective, RateTarget) else 8.0
-                self.rate_remedy = rate
-                self.objective = RateTarget(rate=rate, start=0.01).build()
+                self.objective = rate_remedy(self.experiment.objective).build()
             elif verdict.remedy == "word_dropout":
                 self.model.word_dropout = max(0.3, self.model.word_dropout)
         return measured
