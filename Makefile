@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.stamp
+# Pinned: the budgets of the kernels' machine code hold for one compiler.
+TRITON := triton==3.7.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
@@ -21,6 +23,9 @@ $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/nativ
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is $$($(PYTHON) --version 2>&1), need Python 3.11 or newer; try make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q -c constraints.txt "$$(grep '^torch==' constraints.txt)" numpy
+# A CUDA build of torch brings its own Triton. Beside a CPU build it compiles and interprets the kernels for the tests.
+	@if [ "$$(uname -sm)" = "Linux x86_64" ] && $(BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda is not None)'; then \
+	  set -x; $(BIN)/python -m pip install -q --no-deps "$(TRITON)"; fi
 	$(BIN)/python -m pip install -q -c constraints.txt scikit-build-core cmake ninja
 	@if command -v c++ g++ clang++ >/dev/null 2>&1; then native=true; else native=false; \
 	  echo "make: no C++ compiler, installing without the native library (its tests are skipped)"; fi; \

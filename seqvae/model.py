@@ -123,9 +123,8 @@ class SequenceVAE(nn.Module):
         if self.latent is None:
             return Terms(self.reconstruction(batch, None))
         posterior = self.encode(batch)
-        z = posterior.sample(seed, samples)
-        kl = {LEVEL: self.latent.prior.kl(posterior)}
+        z, kl = self.latent.prior.sample_posterior(posterior, seed, samples)
         log_ratio = None
         if samples > 1:
             log_ratio = self.latent.prior.log_prob(z) - posterior.log_prob(z)
-        return Terms(self.reconstruction(batch, z), kl, log_ratio)
+        return Terms(self.reconstruction(batch, z), {LEVEL: kl}, log_ratio)

@@ -134,6 +134,14 @@ def kl_is_that_of_its_samples(config: Any) -> None:  # noqa: ANN401
 
 
 @law("posterior")
+def samples_and_kl_together_are_those_apart(config: Any) -> None:  # noqa: ANN401
+    posterior = posterior_of(config)
+    z, kl = posterior.sample_with_kl(seed(3), 7)
+    torch.testing.assert_close(z, posterior.sample(seed(3), 7))
+    torch.testing.assert_close(kl, posterior.kl())
+
+
+@law("posterior")
 def posterior_density_integrates_to_one(config: Any) -> None:  # noqa: ANN401
     points, area = grid()
     mass = posterior_of(config).log_prob(points[:, None]).exp().sum(0) * area
@@ -199,6 +207,8 @@ def prior_kl_is_that_of_posterior_samples(config: Any) -> None:  # noqa: ANN401
     assert kl.dtype == torch.float32
     error = 5 * ratio.std(0) / len(z) ** 0.5
     assert ((ratio.mean(0) - kl.sum(1)).abs() < error).all()
+    together = prior.sample_posterior(posterior, seed(3), 2)
+    torch.testing.assert_close(together, (posterior.sample(seed(3), 2), kl))
 
 
 def terms_of(samples: int, of: int = 0, scale: float = 1.0) -> Terms:

@@ -48,6 +48,10 @@ class DiagonalGaussian(Posterior):
         """See `Posterior.kl` (Kingma and Welling 2014, appendix B)."""
         return gaussian_kl(self.location, self.log_variance)
 
+    def sample_with_kl(self, seed: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
+        """See `Posterior.sample_with_kl`: the statistics are read once."""
+        return gaussian_latent(self.location, self.log_variance, seed, samples=samples)
+
     def select(self, rows: Tensor | slice) -> "DiagonalGaussian":
         """See `Posterior.select`."""
         return DiagonalGaussian(self.location[rows], self.log_variance[rows])

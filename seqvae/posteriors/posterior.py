@@ -34,6 +34,10 @@ class Posterior(ABC):
     def kl(self) -> Tensor:
         """KL divergence to the standard normal in nats per dimension, shape [B, D], float32."""
 
+    def sample_with_kl(self, seed: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
+        """`sample` and `kl` in one call: a posterior with a kernel for both at once overrides it."""
+        return self.sample(seed, samples), self.kl()
+
     @abstractmethod
     def select(self, rows: Tensor | slice) -> "Posterior":
         """The distributions of some rows."""

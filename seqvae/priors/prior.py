@@ -23,3 +23,9 @@ class Prior(nn.Module, ABC):
     @abstractmethod
     def kl(self, posterior: Posterior) -> Tensor:
         """KL(q(z | x) || p(z)) in nats per dimension, shape [B, D], float32."""
+
+    def sample_posterior(
+        self, posterior: Posterior, seed: Tensor, samples: int
+    ) -> tuple[Tensor, Tensor]:
+        """Samples z of the posterior [S, B, D] and its KL to this prior [B, D], as `kl`."""
+        return posterior.sample(seed, samples), self.kl(posterior)

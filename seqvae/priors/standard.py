@@ -39,3 +39,9 @@ class StandardPrior(Prior):
     def kl(self, posterior: Posterior) -> Tensor:
         """See `Prior.kl`."""
         return posterior.kl()
+
+    def sample_posterior(
+        self, posterior: Posterior, seed: Tensor, samples: int
+    ) -> tuple[Tensor, Tensor]:
+        """See `Prior.sample_posterior`."""
+        return posterior.sample_with_kl(seed, samples)
