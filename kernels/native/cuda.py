@@ -1,0 +1,156 @@
+"""Launch the GPU kernels embedded in the native library, without Triton's dispatch.
+
+The library is the installed one if it was built with ``-DSEQVAE_CUBINS=DIR``, or the file that the environment variable
+SEQVAE_CUBIN_LIBRARY names.
+"""
+
+import ctypes
+import functools
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seqvae.errors import UserError
+from seqvae.kernels import native
+
+VARIABLE = "SEQVAE_CUBIN_LIBRARY"
+MISALIGNED = -4
+# Every argument fills 8 bytes, see cuda_kernels.h.
+_SLOTS = {"p": "Q", "i": "i4x", "l": "q", "f": "f4x", "d": "d"}
+_INT, _UINT, _POINTER, _TEXT = ctypes.c_int32, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_char_p
+
+
+class LaunchError(RuntimeError):
+    """A kernel could not be launched.
+
+    Attributes:
+        status: see ``SeqvaeCudaStatus`` in cuda_kernels.h; positive values are the driver's.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The library with machine code for GPUs, or None where there is none.
+
+    Raises:
+        UserError: SEQVAE_CUBIN_LIBRARY names a file that cannot be opened or has no kernels.
+    """
+    asked = os.environ.get(VARIABLE)
+    path = Path(asked).absolute() if asked else native._path()
+    if path is None:
+        return None
+    try:
+        opened = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise UserError(f"{VARIABLE if asked else 'native library'}: {error}") from error
+    if not hasattr(opened, "seqvae_cuda_find"):
+        if asked:
+            raise UserError(
+                f"{VARIABLE}={asked}: built without -DSEQVAE_CUBINS=DIR, so it has no GPU kernels"
+            )
+        return None
+    launch_types = [_INT, _INT, _UINT, _UINT, _UINT, _POINTER, _TEXT, _INT]
+    for name, arguments, result in (
+        ("count", [], _INT),
+        ("find", [_TEXT, _INT], _INT),
+        ("name", [_INT], _TEXT),
+        ("arch", [_INT], _INT),
+        ("parameters", [_INT], _TEXT),
+        ("constants", [_INT], _TEXT),
+        ("launch", launch_types, _INT),
+        ("error", [], _TEXT),
+    ):
+        function = getattr(opened, f"seqvae_cuda_{name}")
+        function.argtypes, function.restype = arguments, result
+    return opened
+
+
+@functools.cache
+def find(variant: str, arch: int) -> int | None:
+    """Number of the kernel that serves a variant on an architecture, or None."""
+    opened = library()
+    if opened is None:
+        return None
+    number = int(opened.seqvae_cuda_find(variant.encode(), arch))
+    return number if number >= 0 else None
+
+
+def names() -> list[str]:
+    """Embedded kernels as NAME_smARCH, in order."""
+    opened = library()
+    if opened is None:
+        return []
+    return [
+        f"{opened.seqvae_cuda_name(number).decode()}_sm{opened.seqvae_cuda_arch(number)}"
+        for number in range(opened.seqvae_cuda_count())
+    ]
+
+
+class Kernel:
+    """One embedded kernel, its arguments' layout worked out beforehand.
+
+    Args:
+        number: from ``find``.
+    """
+
+    def __init__(self, number: int) -> None:
+        opened = library()
+        assert opened is not None, "find() gave no number"
+        self.name: str = opened.seqvae_cuda_name(number).decode()
+        self.parameters: str = opened.seqvae_cuda_parameters(number).decode()
+        constants = opened.seqvae_cuda_constants(number).decode()
+        self.constants = dict(pair.split("=") for pair in constants.split(";") if pair)
+        layout = "".join(_SLOTS[letter.lower()] for letter in self.parameters)
+        self._pack = struct.Struct(f"<{layout}").pack
+        self._launch = opened.seqvae_cuda_launch
+        self._number = number
+        self._count = len(self.parameters)
+
+    def __call__(
+        self, grid: Sequence[int], arguments: Sequence[Any], device: int, stream: int
+    ) -> None:
+        """Launch on a stream of the current context.
+
+        Args:
+            grid: number of programs, 1 to 3 axes.
+            arguments: runtime parameters in order: tensors (anything with ``data_ptr``), None, ints, floats.
+            device: whose primary context is used if no context is current.
+            stream: handle of a CUDA stream, 0 for the default one.
+
+        Raises:
+            LaunchError: see its status.
+            TypeError: the number or the types of the arguments do not fit.
+        """
+        values = [
+            value if type(value) is int or type(value) is float else _pointer(value)
+            for value in arguments
+        ]
+        try:
+            packed = self._pack(*values)
+        except struct.error as error:
+            raise TypeError(f"{self.name}({self.parameters}): {error}, got {values}") from None
+        x, y, z = (*grid, 1, 1)[:3]
+        status = self._launch(self._number, device, x, y, z, stream, packed, self._count)
+        if status:
+            opened = library()
+            assert opened is not None
+            raise LaunchError(opened.seqvae_cuda_error().decode(), status)
+
+
+def _pointer(value: Any) -> Any:  # noqa: ANN401
+    if value is None:
+        return 0
+    return value.data_ptr() if hasattr(value, "data_ptr") else value
+
+
+@functools.cache
+def kernel(variant: str, arch: int) -> Kernel | None:
+    """The launcher of a variant for an architecture, or None if it is not embedded."""
+    number = find(variant, arch)
+    return None if number is None else Kernel(number)
