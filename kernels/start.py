@@ -52,7 +52,7 @@ def start(
 
 
 def _start_compiled(variant: str, grid: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
-    device = next(value for value in arguments if isinstance(value, torch.Tensor)).get_device()
+    device = _device(arguments)
     kernel = _embedded(variant, device)
     # 0.1 us each; the public functions build objects, 2 us and more.
     stream = torch._C._cuda_getCurrentRawStream(device)
@@ -61,6 +61,13 @@ def _start_compiled(variant: str, grid: tuple[int, ...], arguments: tuple[Any, .
     else:
         with torch.cuda.device(device):
             kernel(grid, arguments, device, stream)
+
+
+def _device(arguments: tuple[Any, ...]) -> int:
+    for value in arguments:
+        if isinstance(value, torch.Tensor):
+            return value.get_device()
+    raise TypeError("no argument is a tensor")
 
 
 @functools.cache

@@ -270,3 +270,9 @@ int32_t seqvae_cuda_launch(int32_t kernel, int32_t device, uint32_t x, uint32_t 
   if (result != 0) return driver_failed(cubin, "launching", result);
   return SEQVAE_CUDA_OK;
 }
+
+int32_t seqvae_cuda_launch_request(const SeqvaeCudaRequest* request) {
+  return seqvae_cuda_launch(request->kernel, request->device, request->x, request->y, request->z,
+                            reinterpret_cast<void*>(static_cast<uintptr_t>(request->stream)),
+                            reinterpret_cast<const uint64_t*>(request + 1), request->count);
+}

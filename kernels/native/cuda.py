@@ -17,9 +17,10 @@ from seqvae.kernels import native
 
 VARIABLE = "SEQVAE_CUBIN_LIBRARY"
 MISALIGNED = -4
-# Every argument fills 8 bytes, see cuda_kernels.h.
+# SeqvaeCudaRequest in cuda_kernels.h; then every argument fills 8 bytes.
+_REQUEST = "<iiIIIiQ"
 _SLOTS = {"p": "Q", "i": "i4x", "l": "q", "f": "f4x", "d": "d"}
-_INT, _UINT, _POINTER, _TEXT = ctypes.c_int32, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_char_p
+_INT, _TEXT = ctypes.c_int32, ctypes.c_char_p
 
 
 class LaunchError(RuntimeError):
@@ -55,7 +56,6 @@ def library() -> ctypes.CDLL | None:
                 f"{VARIABLE}={asked}: built without -DSEQVAE_CUBINS=DIR, so it has no GPU kernels"
             )
         return None
-    launch_types = [_INT, _INT, _UINT, _UINT, _UINT, _POINTER, _TEXT, _INT]
     for name, arguments, result in (
         ("count", [], _INT),
         ("find", [_TEXT, _INT], _INT),
@@ -63,7 +63,7 @@ def library() -> ctypes.CDLL | None:
         ("arch", [_INT], _INT),
         ("parameters", [_INT], _TEXT),
         ("constants", [_INT], _TEXT),
-        ("launch", launch_types, _INT),
+        ("launch_request", [_TEXT], _INT),
         ("error", [], _TEXT),
     ):
         function = getattr(opened, f"seqvae_cuda_{name}")
@@ -107,8 +107,8 @@ class Kernel:
         constants = opened.seqvae_cuda_constants(number).decode()
         self.constants = dict(pair.split("=") for pair in constants.split(";") if pair)
         layout = "".join(_SLOTS[letter.lower()] for letter in self.parameters)
-        self._pack = struct.Struct(f"<{layout}").pack
-        self._launch = opened.seqvae_cuda_launch
+        self._pack = struct.Struct(_REQUEST + layout).pack
+        self._launch = opened.seqvae_cuda_launch_request
         self._number = number
         self._count = len(self.parameters)
 
@@ -127,23 +127,27 @@ class Kernel:
             LaunchError: see its status.
             TypeError: the number or the types of the arguments do not fit.
         """
-        values = [
-            value if type(value) is int or type(value) is float else _pointer(value)
-            for value in arguments
-        ]
+        values: list[Any]
         try:
-            packed = self._pack(*values)
+            values = [
+                value if type(value) is int or type(value) is float else value.data_ptr()
+                for value in arguments
+            ]
+        except AttributeError:
+            values = [_number(value) for value in arguments]
+        x, y, z = (*grid, 1, 1)[:3]
+        try:
+            request = self._pack(self._number, device, x, y, z, self._count, stream, *values)
         except struct.error as error:
             raise TypeError(f"{self.name}({self.parameters}): {error}, got {values}") from None
-        x, y, z = (*grid, 1, 1)[:3]
-        status = self._launch(self._number, device, x, y, z, stream, packed, self._count)
+        status = self._launch(request)
         if status:
             opened = library()
             assert opened is not None
             raise LaunchError(opened.seqvae_cuda_error().decode(), status)
 
 
-def _pointer(value: Any) -> Any:  # noqa: ANN401
+def _number(value: Any) -> Any:  # noqa: ANN401
     if value is None:
         return 0
     return value.data_ptr() if hasattr(value, "data_ptr") else value

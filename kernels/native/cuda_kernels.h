@@ -35,5 +35,17 @@ SEQVAE_EXPORT int32_t seqvae_cuda_launch(int32_t kernel, int32_t device, uint32_
                                          uint32_t z, void* stream, const uint64_t* arguments,
                                          int32_t count);
 
+// The same in one argument, which ctypes passes 1 us faster than eight. Followed by the arguments, 8 bytes each.
+struct SeqvaeCudaRequest {
+  int32_t kernel;
+  int32_t device;
+  uint32_t x;
+  uint32_t y;
+  uint32_t z;
+  int32_t count;
+  uint64_t stream;
+};
+SEQVAE_EXPORT int32_t seqvae_cuda_launch_request(const SeqvaeCudaRequest* request);
+
 // What the last launch of this thread that failed has to say.
 SEQVAE_EXPORT const char* seqvae_cuda_error();
