@@ -8,11 +8,11 @@ TRITON := triton==3.7.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-gpu clean
+.PHONY: help setup demo test lint bench bench-gpu cubins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "variables: PYTHON=python3 (what creates .venv), ARGS= (passed to demo, bench and bench-gpu)"
+	@echo "variables: PYTHON=python3 (what creates .venv), ARGS= (passed to demo, bench, bench-gpu and cubins)"
 	@echo "pip's own settings apply: PIP_EXTRA_INDEX_URL can add an index that holds a CPU build of torch"
 
 setup: $(STAMP) ## create .venv with everything the other targets use (repeated only when needed)
@@ -53,6 +53,12 @@ bench-gpu: ## with an NVIDIA GPU: run its tests, then the benchmarks
 	  || { echo "make: bench-gpu needs an NVIDIA GPU and a CUDA build of torch; $(GPU_PYTHON) sees none"; exit 1; }
 	PYTHONPATH=. $(GPU_PYTHON) -m pytest -m gpu tests
 	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.run --gpu $(ARGS)
+
+cubins: $(STAMP) ## compile the GPU kernels ahead of time (no GPU needed) into build/aot/_native.so
+	$(BIN)/python -m seqvae.kernels.aot --out build/cubins $(ARGS)
+	$(BIN)/cmake -S . -B build/aot -DSEQVAE_CUBINS=$(CURDIR)/build/cubins -DCMAKE_LIBRARY_OUTPUT_DIRECTORY=$(CURDIR)/build/aot
+	$(BIN)/cmake --build build/aot
+	@echo "use it with SEQVAE_CUBIN_LIBRARY=build/aot/_native.so"
 
 clean: ## delete .venv and what builds and tests leave behind
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks

@@ -124,6 +124,10 @@ class RelaxedCapture {
 
 bool valid(int32_t kernel) { return kernel >= 0 && kernel < kCount; }
 
+int32_t no_kernel(int32_t kernel) {
+  return fail(SEQVAE_CUDA_NO_KERNEL, "no kernel has number " + std::to_string(kernel));
+}
+
 int32_t driver_failed(const Cubin& cubin, const char* what, int result) {
   return fail(result, std::string(cubin.name) + ": " + what + ": " + driver().explain(result));
 }
@@ -158,6 +162,9 @@ int32_t load(const Cubin& cubin, void** function) {
 
 // A kernel's function in the current context; loaded when first asked for.
 int32_t function_of(int32_t kernel, int32_t device, void** function) {
+  if (!driver().missing.empty()) {
+    return fail(SEQVAE_CUDA_NO_DRIVER, "the NVIDIA driver cannot be opened: " + driver().missing);
+  }
   static std::mutex mutex;
   static std::vector<std::pair<void*, void*>> loaded[kCount];
   const Cubin& cubin = kCubins[kernel];
@@ -234,11 +241,15 @@ const char* seqvae_cuda_constants(int32_t kernel) {
 
 const char* seqvae_cuda_error() { return last_error.c_str(); }
 
+int32_t seqvae_cuda_load(int32_t kernel, int32_t device) {
+  if (!valid(kernel)) return no_kernel(kernel);
+  void* function = nullptr;
+  return function_of(kernel, device, &function);
+}
+
 int32_t seqvae_cuda_launch(int32_t kernel, int32_t device, uint32_t x, uint32_t y, uint32_t z,
                            void* stream, const uint64_t* arguments, int32_t count) {
-  if (!valid(kernel)) {
-    return fail(SEQVAE_CUDA_NO_KERNEL, "no kernel has number " + std::to_string(kernel));
-  }
+  if (!valid(kernel)) return no_kernel(kernel);
   const Cubin& cubin = kCubins[kernel];
   int32_t status = check(cubin, arguments, count);
   if (status != SEQVAE_CUDA_OK) return status;
@@ -248,10 +259,6 @@ int32_t seqvae_cuda_launch(int32_t kernel, int32_t device, uint32_t x, uint32_t 
                                           " exceeds 2147483647 x 65535 x 65535");
   }
   if (x == 0 || y == 0 || z == 0) return SEQVAE_CUDA_OK;
-  const Driver& cuda = driver();
-  if (!cuda.missing.empty()) {
-    return fail(SEQVAE_CUDA_NO_DRIVER, "the NVIDIA driver cannot be opened: " + cuda.missing);
-  }
   void* function = nullptr;
   status = function_of(kernel, device, &function);
   if (status != SEQVAE_CUDA_OK) return status;
@@ -265,7 +272,7 @@ int32_t seqvae_cuda_launch(int32_t kernel, int32_t device, uint32_t x, uint32_t 
     // The driver reads the arguments during the call and does not write them.
     parameters[i] = i < count ? const_cast<uint64_t*>(arguments + i) : &nothing;
   }
-  const int result = cuda.launch(function, x, y, z, cubin.threads, 1, 1, cubin.shared, stream,
+  const int result = driver().launch(function, x, y, z, cubin.threads, 1, 1, cubin.shared, stream,
                                  parameters, nullptr);
   if (result != 0) return driver_failed(cubin, "launching", result);
   return SEQVAE_CUDA_OK;

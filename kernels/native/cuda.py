@@ -63,6 +63,7 @@ def library() -> ctypes.CDLL | None:
         ("arch", [_INT], _INT),
         ("parameters", [_INT], _TEXT),
         ("constants", [_INT], _TEXT),
+        ("load", [_INT, _INT], _INT),
         ("launch_request", [_TEXT], _INT),
         ("error", [], _TEXT),
     ):
@@ -142,9 +143,27 @@ class Kernel:
             raise TypeError(f"{self.name}({self.parameters}): {error}, got {values}") from None
         status = self._launch(request)
         if status:
-            opened = library()
-            assert opened is not None
-            raise LaunchError(opened.seqvae_cuda_error().decode(), status)
+            raise _error(status)
+
+    def load(self, device: int) -> None:
+        """Load the machine code into the current context, as the first launch does.
+
+        Args:
+            device: whose primary context is used if no context is current.
+
+        Raises:
+            LaunchError: the driver refuses.
+        """
+        opened = library()
+        status = opened.seqvae_cuda_load(self._number, device) if opened else 0
+        if status:
+            raise _error(status)
+
+
+def _error(status: int) -> LaunchError:
+    opened = library()
+    text = opened.seqvae_cuda_error().decode() if opened else ""
+    return LaunchError(text, status)
 
 
 def _number(value: Any) -> Any:  # noqa: ANN401

@@ -29,6 +29,10 @@ SEQVAE_EXPORT int32_t seqvae_cuda_arch(int32_t kernel);
 SEQVAE_EXPORT const char* seqvae_cuda_parameters(int32_t kernel);
 SEQVAE_EXPORT const char* seqvae_cuda_constants(int32_t kernel);
 
+// Loads a kernel into the current context, as its first launch there does; without a current context, into that of
+// `device`. Safe while a stream captures.
+SEQVAE_EXPORT int32_t seqvae_cuda_load(int32_t kernel, int32_t device);
+
 // Launches x * y * z programs on a stream of the current context; without a current context, that of `device` is made
 // current. Each argument fills 8 bytes, smaller ones the low end. Does not wait. An empty grid does nothing.
 SEQVAE_EXPORT int32_t seqvae_cuda_launch(int32_t kernel, int32_t device, uint32_t x, uint32_t y,

@@ -39,6 +39,7 @@ def main() -> None:
     good = (Address(0x1000), Address(0x2000), None, 2**33, 1.5)
     fake.fake_parameters(7)
     step("no context", lambda: axpy((5,), good, 1, 0))
+    step("load", lambda: axpy.load(1))
     step("again", lambda: axpy((5, 2, 3), good, 1, 0xAB))
     fake.fake_context(0x7777)
     step("another context", lambda: axpy((5,), good, 1, 0))

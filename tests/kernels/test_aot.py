@@ -168,6 +168,7 @@ def test_a_launch_loads_once_per_context_and_passes_everything() -> None:
     arguments = "1000 2000 0 200000000 3fc00000 0 0"
     first = f"cuLaunchKernel 5 1 1 128 0 (nil) {arguments}"
     assert found["no context"] == {"error": None, "notes": [*context, *load, first]}
+    assert found["load"] == {"error": None, "notes": []}
     second = f"cuLaunchKernel 5 2 3 128 0 0xab {arguments}"
     assert found["again"] == {"error": None, "notes": [second]}
     assert found["another context"] == {"error": None, "notes": [*load, first]}
