@@ -1,0 +1,220 @@
+"""Rows of the kernel benchmark: first right, then fast, then plausible."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from benchmarks.contender import Contender
+from benchmarks.operation import DTYPES, Case, Mode, Operation, Provider
+from benchmarks.roofline import IMPOSSIBLE, Peaks
+from benchmarks.timing import (
+    MEMORY_SHARE,
+    GraphReplay,
+    Rotation,
+    Sampled,
+    host_sample,
+    interleaved,
+    rotation,
+)
+from seqvae.ops import dispatch
+
+Row = dict[str, Any]
+# Host-side figures are medians of this many rounds of this many calls.
+HOST_ROUNDS, HOST_CALLS = 3, 20
+# A sample on a CPU lasts at least this long, so that the clock's steps do not show.
+HOST_SECONDS = 2e-3
+
+
+def base_row(operation: Operation, case: Case, provider: Provider, mode: Mode) -> Row:
+    """What a row says before anything is measured."""
+    return {
+        "op": operation.name,
+        "case": case.name,
+        "provider": provider.name,
+        "mode": mode,
+        "status": "ok",
+        "reason": "",
+        "ours": provider.ours,
+        "compared": provider.compared,
+        "dtype": DTYPES[case.dtype],
+        "sizes": dict(case.sizes),
+        "switches": dict(case.switches),
+        "curve": case.curve,
+        "x_name": case.x,
+        "x_value": case.x_value,
+        "bytes": operation.traffic(case, mode),
+        "flops": operation.flops(case, mode),
+    }
+
+
+def excused(
+    operation: Operation, case: Case, provider: Provider, status: str, reason: str
+) -> list[Row]:
+    """Rows of a provider that was not measured, and why: it is listed all the same."""
+    changes = {"status": status, "reason": reason}
+    return [{**base_row(operation, case, provider, mode), **changes} for mode in case.modes]
+
+
+def judged(row: Row, sampled: Sampled, peaks: Peaks, rotated: Rotation, cuda: bool) -> Row:
+    """The row with its time, rate and share of the roofline, and whether that is possible."""
+    row["seconds"] = sampled.summary()
+    row["spread"] = sampled.spread
+    row["gigabytes_per_second"] = row["bytes"] / sampled.median / 1e9
+    if row["flops"]:
+        row["teraflops_per_second"] = row["flops"] / sampled.median / 1e12
+    row["rotated_bytes"], row["cold"] = rotated.nbytes, rotated.cold
+    row["bound"] = peaks.bound(row["bytes"], row["flops"], row["dtype"])
+    # From a cache anything is possible, and a CPU's caches are not rotated away.
+    if not (cuda and rotated.cold):
+        return row
+    row["roofline_share"] = peaks.floor(row["bytes"], row["flops"], row["dtype"]) / sampled.median
+    if row["compared"] and row["roofline_share"] > IMPOSSIBLE:
+        row["status"] = "impossible"
+        row["reason"] = f"{row['roofline_share']:.0%} of the roofline"
+    return row
+
+
+def paths_taken(operation: Operation) -> dict[str, str]:
+    """What our operation ran last, by part, and why."""
+    return {
+        choice.op: f"{choice.path} ({choice.reason})"
+        for choice in dispatch.explain()
+        if choice.op.startswith(operation.name)
+    }
+
+
+def checked(contender: Contender) -> tuple[Row, str | None]:
+    """Fields that hold for every mode, and why the provider is not to be timed.
+
+    The reason begins with "wrong" where its results are, with "unavailable" where it ran on another path.
+    """
+    try:
+        errors = contender.errors()
+    except AssertionError as error:
+        return {}, f"wrong: {error}"
+    fields: Row = {"error": max(errors.values()), "errors": errors}
+    provider = contender.provider
+    if provider.ours:
+        fields["paths"] = paths_taken(contender.operation)
+        taken = sorted(set(fields["paths"].values()))
+        if provider.path and not all(path.startswith(provider.path) for path in taken):
+            return fields, f"unavailable: ran {', '.join(taken)}"
+        if provider.path and not taken:
+            return fields, "unavailable: the operation has no such path"
+    wrong = {name: e for name, e in errors.items() if not e <= contender.tolerated()}
+    if wrong:
+        said = ", ".join(f"{name} {error:.1e}" for name, error in wrong.items())
+        return fields, f"wrong: {said}, tolerated {contender.tolerated():.0e}"
+    saved = contender.saved()
+    if saved is not None:
+        fields["saved_tensors"], fields["saved_bytes"] = saved
+    return fields, None
+
+
+def refused(
+    operation: Operation, case: Case, provider: Provider, reason: str, fields: Row
+) -> list[Row]:
+    """Rows of a provider that failed its check."""
+    status, _, text = reason.partition(": ")
+    return [{**row, **fields} for row in excused(operation, case, provider, status, text)]
+
+
+def failure(error: Exception, ours: bool) -> tuple[str, str]:
+    """Status and reason of a provider that raised: ours has failed, a rival cannot do this case."""
+    text = f"{type(error).__name__}: {error}".strip().splitlines()[0][:300]
+    return ("failed" if ours else "unavailable"), text
+
+
+def measure_on_gpu(
+    operation: Operation, case: Case, provider: Provider, peaks: Peaks, cache: int
+) -> list[Row]:
+    """All modes of a provider.
+
+    Raises:
+        Exception: whatever the provider raises.
+    """
+    device = torch.device("cuda")
+    contender = Contender(operation, case, provider, device)
+    fields, reason = checked(contender)
+    if reason is not None:
+        return refused(operation, case, provider, reason, fields)
+    free, _ = torch.cuda.mem_get_info()
+    example = sum(
+        value.nbytes
+        for value in operation.inputs(case, device, 0).values()
+        if isinstance(value, torch.Tensor)
+    )
+    turns = rotation(example, cache, free)
+    rows = []
+    with contender.active():
+        contender.prepare(turns.sets)
+        for mode in case.modes:
+            row = {**base_row(operation, case, provider, mode), **fields}
+            arm = contender.arm(mode)
+            row["peak_bytes"] = contender.peak(mode)
+            calls = min(HOST_CALLS, turns.launches)
+            if row["peak_bytes"] * calls > MEMORY_SHARE * free:
+                calls = 2
+            host = [host_sample(arm, calls, torch.cuda.synchronize) for _ in range(HOST_ROUNDS)]
+            row["host_seconds"] = sorted(host)[len(host) // 2]
+            keep = row["peak_bytes"] * turns.launches < MEMORY_SHARE * free
+            replay = GraphReplay(arm, turns.launches, keep)
+            row["launches"] = replay.launches_per_call
+            rows.append(judged(row, replay.timed(), peaks, turns, cuda=True))
+            del replay
+    return rows
+
+
+def measure_on_cpu(
+    operation: Operation, case: Case, providers: Sequence[Provider], peaks: Peaks, rounds: int
+) -> list[Row]:
+    """All modes of all providers, in turn; nothing raises, a failure is a row.
+
+    Args:
+        operation: what is computed.
+        case: shape and setting.
+        providers: contenders.
+        peaks: of this machine.
+        rounds: samples of each in a pass.
+    """
+    device = torch.device("cpu")
+    rows: list[Row] = []
+    racing: dict[str, tuple[Contender, Row]] = {}
+    for provider in providers:
+        try:
+            contender = Contender(operation, case, provider, device)
+            fields, reason = checked(contender)
+        except Exception as error:  # noqa: BLE001 (a rival may raise anything)
+            rows += excused(operation, case, provider, *failure(error, provider.ours))
+            continue
+        if reason is None:
+            racing[provider.name] = contender, fields
+        else:
+            rows += refused(operation, case, provider, reason, fields)
+    for mode in case.modes:
+        samples = {name: _HostSample(one, mode) for name, (one, _) in racing.items()}
+        for name, sampled in interleaved(samples, rounds).items():
+            contender, fields = racing[name]
+            row = {**base_row(operation, case, contender.provider, mode), **fields}
+            turns = Rotation(1, 1, 0, cold=False)
+            rows.append(judged(row, sampled, peaks, turns, cuda=False))
+    return rows
+
+
+class _HostSample:
+    """Takes samples of one contender in one mode."""
+
+    def __init__(self, contender: Contender, mode: Mode) -> None:
+        self.contender, self.mode = contender, mode
+        self.calls = 1
+        with contender.active():
+            contender.prepare(1)
+        # Once to warm up (a backward pass may still be compiled), once to see how long it takes.
+        self()
+        self.calls = max(1, math.ceil(HOST_SECONDS / self()))
+
+    def __call__(self) -> float:
+        with self.contender.active():
+            return host_sample(self.contender.arm(self.mode), self.calls, lambda: None)
