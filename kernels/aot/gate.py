@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from seqvae.errors import UserError
 from seqvae.kernels.aot.compile import Kernel
 
 BUDGETS = Path(__file__).parents[1] / "gates" / "budgets.json"
@@ -16,7 +17,8 @@ REGISTERS = 255
 REGISTER_UNIT = 8
 # A rewording of a kernel moves a few instructions; more than this is a change to look at.
 TOLERANCE = 1.02
-ACCEPT = "accept it with `python -m seqvae.kernels.aot --update-budgets`"
+UPDATE = "`python -m seqvae.kernels.aot --update-budgets`"
+ACCEPT = f"accept it with {UPDATE}"
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,13 @@ def compare(kernel: Kernel, budget: Budget) -> list[str]:
 
 
 def load(path: Path = BUDGETS) -> tuple[str, dict[str, Budget]]:
-    """The Triton version the budgets belong to, and the budgets by label."""
+    """The Triton version the budgets belong to, and the budgets by label.
+
+    Raises:
+        UserError: there are none.
+    """
+    if not path.is_file():
+        raise UserError(f"no budgets in {path.parent.name}/{path.name}; write them with {UPDATE}")
     stored = json.loads(path.read_text(encoding="utf-8"))
     return stored["triton"], {name: Budget(**row) for name, row in stored["kernels"].items()}
 

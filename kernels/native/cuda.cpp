@@ -39,6 +39,8 @@ constexpr uint32_t kMaxGridYZ = 65535;
 // More needs the kernel's consent (CUDA C++ programming guide, shared memory 8.x and 9.0).
 constexpr uint32_t kDefaultShared = 48 * 1024;
 constexpr int kMaxDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+constexpr int kCapabilityMajor = 75;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
+constexpr int kCapabilityMinor = 76;
 constexpr int kCaptureRelaxed = 2;    // CU_STREAM_CAPTURE_MODE_RELAXED
 
 thread_local std::string last_error;
@@ -53,7 +55,9 @@ struct Driver {
   int (*init)(unsigned) = nullptr;
   int (*get_current)(void**) = nullptr;
   int (*set_current)(void*) = nullptr;
+  int (*current_device)(int*) = nullptr;
   int (*get_device)(int*, int) = nullptr;
+  int (*get_attribute)(int*, int, int) = nullptr;
   int (*retain)(void**, int) = nullptr;
   int (*load)(void**, const void*) = nullptr;
   int (*get_function)(void**, void*, const char*) = nullptr;
@@ -74,7 +78,9 @@ struct Driver {
     find(library, "cuInit", init);
     find(library, "cuCtxGetCurrent", get_current);
     find(library, "cuCtxSetCurrent", set_current);
+    find(library, "cuCtxGetDevice", current_device);
     find(library, "cuDeviceGet", get_device);
+    find(library, "cuDeviceGetAttribute", get_attribute);
     find(library, "cuDevicePrimaryCtxRetain", retain);
     find(library, "cuModuleLoadData", load);
     find(library, "cuModuleGetFunction", get_function);
@@ -240,6 +246,19 @@ const char* seqvae_cuda_constants(int32_t kernel) {
 }
 
 const char* seqvae_cuda_error() { return last_error.c_str(); }
+
+int32_t seqvae_cuda_device_arch(int32_t device) {
+  const Driver& cuda = driver();
+  if (!cuda.missing.empty()) return -1;
+  int handle = 0, major = 0, minor = 0;
+  const bool found = cuda.current_device(&handle) == 0 ||
+                     (cuda.init(0) == 0 && cuda.get_device(&handle, device) == 0);
+  if (!found || cuda.get_attribute(&major, kCapabilityMajor, handle) != 0 ||
+      cuda.get_attribute(&minor, kCapabilityMinor, handle) != 0) {
+    return -1;
+  }
+  return 10 * major + minor;
+}
 
 int32_t seqvae_cuda_load(int32_t kernel, int32_t device) {
   if (!valid(kernel)) return no_kernel(kernel);

@@ -63,6 +63,7 @@ def library() -> ctypes.CDLL | None:
         ("arch", [_INT], _INT),
         ("parameters", [_INT], _TEXT),
         ("constants", [_INT], _TEXT),
+        ("device_arch", [_INT], _INT),
         ("load", [_INT, _INT], _INT),
         ("launch_request", [_TEXT], _INT),
         ("error", [], _TEXT),
@@ -91,6 +92,13 @@ def names() -> list[str]:
         f"{opened.seqvae_cuda_name(number).decode()}_sm{opened.seqvae_cuda_arch(number)}"
         for number in range(opened.seqvae_cuda_count())
     ]
+
+
+def device_arch(device: int) -> int | None:
+    """Compute capability of the current context's GPU, or without one of ``device``: 90 for 9.0; None if there is none."""
+    opened = library()
+    found = -1 if opened is None else int(opened.seqvae_cuda_device_arch(device))
+    return found if found >= 0 else None
 
 
 class Kernel:

@@ -29,6 +29,9 @@ SEQVAE_EXPORT int32_t seqvae_cuda_arch(int32_t kernel);
 SEQVAE_EXPORT const char* seqvae_cuda_parameters(int32_t kernel);
 SEQVAE_EXPORT const char* seqvae_cuda_constants(int32_t kernel);
 
+// Compute capability of the current context's GPU, or without one of `device`: 90 for 9.0; -1 if there is none.
+SEQVAE_EXPORT int32_t seqvae_cuda_device_arch(int32_t device);
+
 // Loads a kernel into the current context, as its first launch there does; without a current context, into that of
 // `device`. Safe while a stream captures.
 SEQVAE_EXPORT int32_t seqvae_cuda_load(int32_t kernel, int32_t device);

@@ -38,6 +38,8 @@ def main() -> None:
     assert axpy is not None and product is not None
     good = (Address(0x1000), Address(0x2000), None, 2**33, 1.5)
     fake.fake_parameters(7)
+    found["arch"] = cuda.device_arch(1)
+    fake.fake_clear()
     step("no context", lambda: axpy((5,), good, 1, 0))
     step("load", lambda: axpy.load(1))
     step("again", lambda: axpy((5, 2, 3), good, 1, 0xAB))

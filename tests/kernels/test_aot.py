@@ -158,6 +158,7 @@ def launches() -> dict[str, Any]:
 @toy.needs_compilers
 def test_a_launch_loads_once_per_context_and_passes_everything() -> None:
     found = launches()
+    assert found["arch"] == 90
     load = [
         "cuThreadExchangeStreamCaptureMode 2",
         "cuModuleLoadData ELF",

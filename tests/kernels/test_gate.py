@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from seqvae.errors import UserError
 from seqvae.kernels.aot import build, gate, machine_code, registry
 from seqvae.kernels.aot.compile import Kernel, kernel_from
 from tests.kernels import toy
@@ -82,6 +83,8 @@ def test_a_worse_kernel_names_old_and_new(change: dict[str, int], message: str |
 @toy.needs_triton
 def test_budgets_are_stored_and_belong_to_a_compiler(tmp_path: Path) -> None:
     path = tmp_path / "gates" / "budgets.json"
+    with pytest.raises(UserError, match="--update-budgets"):
+        gate.check([GOOD], path)
     gate.update([GOOD], path)
     assert gate.check([GOOD], path) == []
     other = dataclasses.replace(GOOD, name="other")

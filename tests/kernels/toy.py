@@ -76,6 +76,8 @@ API int cuInit(unsigned) { return note("cuInit", "%s", ""); }
 API int cuCtxGetCurrent(void** out) { *out = context; return context ? 0 : 3; }
 API int cuCtxSetCurrent(void* value) { context = value; return note("cuCtxSetCurrent", "%p", value); }
 API int cuDeviceGet(int* out, int device) { *out = device; return note("cuDeviceGet", "%d", device); }
+API int cuCtxGetDevice(int* out) { *out = 2; return context ? 0 : 201; }
+API int cuDeviceGetAttribute(int* out, int attribute, int) { *out = attribute == 75 ? 9 : 0; return 0; }
 API int cuDevicePrimaryCtxRetain(void** out, int device) {
   *out = reinterpret_cast<void*>(0x1000 + static_cast<intptr_t>(device));
   return note("cuDevicePrimaryCtxRetain", "%d", device);
