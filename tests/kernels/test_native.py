@@ -9,6 +9,7 @@ import torch
 
 from seqvae.errors import UserError
 from seqvae.kernels import native
+from seqvae.kernels.native.loader import SUFFIX
 from seqvae.ops import gaussian_latent, normal
 
 built = pytest.mark.skipif(not native.available(), reason="the native library was not built")
@@ -149,7 +150,7 @@ def test_a_missing_library_says_how_to_build_it(
     assert not native.available()
     with pytest.raises(UserError, match="make setup"):
         native.library()
-    (tmp_path / f"_native{native._SUFFIX}").write_bytes(b"not a library")
+    (tmp_path / f"_native{SUFFIX}").write_bytes(b"not a library")
     with pytest.raises(UserError, match="cannot be opened"):
         native.library()
     native.library.cache_clear()

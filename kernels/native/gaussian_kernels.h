@@ -1,0 +1,35 @@
+// The loops of the Gaussian latent, compiled once for each vector width.
+#pragma once
+
+#include "seqvae_native.h"
+
+namespace seqvae {
+
+// What the rows [begin, end) need beside the request.
+struct GaussianRows {
+  int64_t begin;
+  int64_t end;
+  double* kl_dimensions;  // [dim], sums over these rows are written here; null if not wanted
+  float dimension_scale;  // 1 / number of rows that count, for d_kl_dimensions
+};
+
+struct GaussianKernels {
+  void (*forward)(const SeqvaeGaussian&, const GaussianRows&);
+  void (*backward)(const SeqvaeGaussian&, const GaussianRows&);
+};
+
+// Elements that are computed at a time; their buffers stay in the first-level cache. A tile is
+// several whole rows, or a part of a long one.
+constexpr int64_t kTile = 512;
+
+namespace baseline {
+extern const GaussianKernels gaussian_kernels;
+}
+namespace avx2 {
+extern const GaussianKernels gaussian_kernels;
+}
+namespace avx512 {
+extern const GaussianKernels gaussian_kernels;
+}
+
+}  // namespace seqvae

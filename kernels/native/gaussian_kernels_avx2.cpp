@@ -1,0 +1,2 @@
+#define SEQVAE_VARIANT avx2
+#include "gaussian_loops.h"

@@ -1,0 +1,2 @@
+#define SEQVAE_VARIANT avx512
+#include "gaussian_loops.h"

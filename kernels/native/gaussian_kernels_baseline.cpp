@@ -1,0 +1,2 @@
+#define SEQVAE_VARIANT baseline
+#include "gaussian_loops.h"

@@ -1,0 +1,367 @@
+// The loops themselves, included by gaussian_kernels_*.cpp with SEQVAE_VARIANT the namespace. Nothing of
+// the standard library that could be emitted out of line: the linker would keep one copy for all
+// processors.
+#pragma once
+
+#include "gaussian_kernels.h"
+#include "philox.h"
+
+namespace seqvae {
+namespace SEQVAE_VARIANT {
+namespace {
+
+using Request = SeqvaeGaussian;
+
+// Row sums are kept in this many parts, element j in part j mod 16, whatever the vector width is.
+constexpr int kParts = 16;
+
+// `rows` whole rows, or the columns [column, column + columns) of one.
+struct Tile {
+  int64_t row;
+  int64_t rows;
+  int64_t column;
+  int64_t columns;
+  bool first;  // of its rows
+  bool last;
+
+  int64_t count() const { return rows * columns; }
+};
+
+// Calls `work` for each tile of the rows, in order.
+template <class Work>
+void for_each_tile(const Request& request, const GaussianRows& range, Work&& work) {
+  const int64_t dim = request.dim;
+  const int64_t rows = dim <= kTile ? kTile / dim : 1;
+  const int64_t columns = dim <= kTile ? dim : kTile;
+  for (int64_t row = range.begin; row < range.end; row += rows) {
+    const int64_t these = row + rows < range.end ? rows : range.end - row;
+    for (int64_t column = 0; column < dim; column += columns) {
+      const int64_t those = column + columns < dim ? columns : dim - column;
+      work(Tile{row, these, column, those, column == 0, column + those == dim});
+    }
+  }
+}
+
+// A tile of a strided matrix as one run of memory: where it is, or copied to `copy`.
+const float* gather(const float* matrix, int64_t stride, const Tile& tile, float* copy) {
+  const float* from = matrix + tile.row * stride + tile.column;
+  if (tile.rows == 1 || stride == tile.columns) return from;
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    const float* row = from + i * stride;
+    float* to = copy + i * tile.columns;
+    for (int64_t j = 0; j < tile.columns; ++j) to[j] = row[j];
+  }
+  return copy;
+}
+
+// Where to write a tile of a strided matrix: in place, or to `copy` for `scatter`.
+float* place(float* matrix, int64_t stride, const Tile& tile, float* copy) {
+  const bool one_run = tile.rows == 1 || stride == tile.columns;
+  return one_run ? matrix + tile.row * stride + tile.column : copy;
+}
+
+void scatter(const float* copy, float* matrix, int64_t stride, const Tile& tile) {
+  float* to = matrix + tile.row * stride + tile.column;
+  if (tile.rows == 1 || stride == tile.columns) return;
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    const float* row = copy + i * tile.columns;
+    float* out = to + i * stride;
+    for (int64_t j = 0; j < tile.columns; ++j) out[j] = row[j];
+  }
+}
+
+bool counts(const Request& request, int64_t row) {
+  return request.mask == nullptr || request.mask[row] != 0;
+}
+
+bool any_counts(const Request& request, const Tile& tile) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    if (counts(request, tile.row + i)) return true;
+  }
+  return false;
+}
+
+void fill(float* values, int64_t count, float value) {
+  for (int64_t i = 0; i < count; ++i) values[i] = value;
+}
+
+// Zeros the masked rows of a tile whose rows are `stride` apart.
+void clear_masked(const Request& request, const Tile& tile, float* values, int64_t stride) {
+  if (request.mask == nullptr) return;
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    if (!counts(request, tile.row + i)) fill(values + i * stride, tile.columns, 0.0f);
+  }
+}
+
+// Flat position in z of a tile of sample s.
+int64_t position(const Request& request, const Tile& tile, int64_t s) {
+  return (s * request.rows + tile.row) * request.dim + tile.column;
+}
+
+void deviations(const Request& request, int64_t count, const float* __restrict log_variance,
+                float* __restrict deviation) {
+  const float low = request.low, high = request.high, scale = request.noise_scale;
+  for (int64_t i = 0; i < count; ++i) {
+    deviation[i] = exponential(clamped(log_variance[i], low, high)).root * scale;
+  }
+}
+
+void divergences(const Request& request, int64_t count, const float* __restrict mean,
+                 const float* __restrict log_variance, float* __restrict kl) {
+  const float low = request.low, high = request.high;
+  for (int64_t i = 0; i < count; ++i) {
+    const float excess = exponential(clamped(log_variance[i], low, high)).excess;
+    kl[i] = 0.5f * (mean[i] * mean[i] + excess);
+  }
+}
+
+void deviations_and_divergences(const Request& request, int64_t count,
+                                const float* __restrict mean, const float* __restrict log_variance,
+                                float* __restrict deviation, float* __restrict kl) {
+  const float low = request.low, high = request.high, scale = request.noise_scale;
+  for (int64_t i = 0; i < count; ++i) {
+    const Exponential e = exponential(clamped(log_variance[i], low, high));
+    deviation[i] = e.root * scale;
+    kl[i] = 0.5f * (mean[i] * mean[i] + e.excess);
+  }
+}
+
+void shift_and_scale(int64_t count, const float* __restrict mean, const float* __restrict deviation,
+                     const float* __restrict noise, float* __restrict z) {
+  for (int64_t i = 0; i < count; ++i) z[i] = mean[i] + deviation[i] * noise[i];
+}
+
+// Sums of rows that may come in several tiles.
+class RowSums {
+ public:
+  void add(const Request& request, const Tile& tile, const float* kl) {
+    for (int64_t i = 0; i < tile.rows; ++i) {
+      if (tile.first) {
+        for (int l = 0; l < kParts; ++l) parts_[l] = 0.0;
+      }
+      accumulate(kl + i * tile.columns, tile.columns);
+      if (tile.last) {
+        const int64_t row = tile.row + i;
+        request.kl_rows[row] = counts(request, row) ? bounded(request.free_bits) : 0.0f;
+      }
+    }
+  }
+
+ private:
+  void accumulate(const float* row, int64_t count) {
+    double parts[kParts];
+    for (int l = 0; l < kParts; ++l) parts[l] = parts_[l];
+    int64_t j = 0;
+    for (; j + kParts <= count; j += kParts) {
+      for (int l = 0; l < kParts; ++l) parts[l] += static_cast<double>(row[j + l]);
+    }
+    for (int l = 0; l < count - j; ++l) parts[l] += static_cast<double>(row[j + l]);
+    for (int l = 0; l < kParts; ++l) parts_[l] = parts[l];
+  }
+
+  float bounded(float free_bits) const {
+    double parts[kParts];
+    for (int l = 0; l < kParts; ++l) parts[l] = parts_[l];
+    for (int width = kParts / 2; width > 0; width /= 2) {
+      for (int l = 0; l < width; ++l) parts[l] += parts[l + width];
+    }
+    const float sum = static_cast<float>(parts[0]);
+    return sum < free_bits ? free_bits : sum;
+  }
+
+  double parts_[kParts] = {};
+};
+
+void add_dimensions(const Tile& tile, const float* kl, double* sums) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    const float* row = kl + i * tile.columns;
+    double* to = sums + tile.column;
+    for (int64_t j = 0; j < tile.columns; ++j) to[j] += static_cast<double>(row[j]);
+  }
+}
+
+template <int Rounds>
+void forward_rows(const Request& request, const GaussianRows& range) {
+  alignas(64) float mean_copy[kTile], log_variance_copy[kTile], deviation[kTile], kl_copy[kTile];
+  NormalTile<kTile> normals;
+  RowSums row_sums;
+  const Stream stream = stream_of(request.seed, request.offset);
+  const bool wants_kl =
+      request.kl != nullptr || request.kl_rows != nullptr || range.kl_dimensions != nullptr;
+  if (range.kl_dimensions != nullptr) {
+    for (int64_t j = 0; j < request.dim; ++j) range.kl_dimensions[j] = 0.0;
+  }
+  for_each_tile(request, range, [&](const Tile& tile) {
+    const int64_t count = tile.count();
+    float* kl = request.kl == nullptr ? kl_copy : request.kl + position(request, tile, 0);
+    const bool computed = any_counts(request, tile);
+    const float* mean = gather(request.mean, request.mean_stride, tile, mean_copy);
+    if (computed) {
+      const float* log_variance =
+          gather(request.log_variance, request.log_variance_stride, tile, log_variance_copy);
+      if (request.z == nullptr) {
+        divergences(request, count, mean, log_variance, kl);
+      } else if (wants_kl) {
+        deviations_and_divergences(request, count, mean, log_variance, deviation, kl);
+      } else {
+        deviations(request, count, log_variance, deviation);
+      }
+    }
+    if (wants_kl) {
+      clear_masked(request, tile, kl, tile.columns);
+      if (request.kl_rows != nullptr) row_sums.add(request, tile, kl);
+      if (range.kl_dimensions != nullptr) add_dimensions(tile, kl, range.kl_dimensions);
+    }
+    if (request.z == nullptr) return;
+    for (int64_t s = 0; s < request.samples; ++s) {
+      const int64_t start = position(request, tile, s);
+      float* z = request.z + start;
+      if (computed) {
+        const float* noise =
+            normals.template draw<Rounds>(stream, static_cast<uint64_t>(start), count);
+        shift_and_scale(count, mean, deviation, noise, z);
+      }
+      clear_masked(request, tile, z, tile.columns);
+    }
+  });
+}
+
+void add_gradients(int64_t count, const float* __restrict d_z, const float* __restrict noise,
+                   float* __restrict d_z_sum, float* __restrict d_noise_sum) {
+  for (int64_t i = 0; i < count; ++i) {
+    d_z_sum[i] += d_z[i];
+    d_noise_sum[i] += d_z[i] * noise[i];
+  }
+}
+
+void first_gradients(int64_t count, const float* __restrict d_z, const float* __restrict noise,
+                     float* __restrict d_z_sum, float* __restrict d_noise_sum) {
+  for (int64_t i = 0; i < count; ++i) {
+    d_z_sum[i] = d_z[i];
+    d_noise_sum[i] = d_z[i] * noise[i];
+  }
+}
+
+// The gradient of every element's KL: those of the three outputs added up. Null if there is none.
+const float* kl_gradients(const Request& request, const Tile& tile, float scale, float* copy) {
+  if (request.d_kl_rows == nullptr && request.d_kl_dimensions == nullptr) {
+    return request.d_kl == nullptr ? nullptr : request.d_kl + position(request, tile, 0);
+  }
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    float* to = copy + i * tile.columns;
+    const float of_row = request.d_kl_rows == nullptr ? 0.0f : request.d_kl_rows[tile.row + i];
+    if (request.d_kl_dimensions == nullptr) {
+      fill(to, tile.columns, of_row);
+    } else {
+      const float* dimensions = request.d_kl_dimensions + tile.column;
+      for (int64_t j = 0; j < tile.columns; ++j) to[j] = of_row + dimensions[j] * scale;
+    }
+  }
+  if (request.d_kl != nullptr) {
+    const float* each = request.d_kl + position(request, tile, 0);
+    for (int64_t i = 0; i < tile.count(); ++i) copy[i] += each[i];
+  }
+  return copy;
+}
+
+struct Gradients {
+  const float* mean;
+  const float* log_variance;
+  const float* d_z;      // sums over samples
+  const float* d_noise;  // sums over samples of d_z * noise
+  const float* d_kl;
+  float* d_mean;
+  float* d_log_variance;
+};
+
+template <bool WithZ, bool WithKl>
+void statistics_gradients(const Request& request, int64_t count, const Gradients& all) {
+  const float low = request.low, high = request.high, scale = 0.5f * request.noise_scale;
+  // The rule of torch.clamp: the borders pass, NaN does not; without a clamp everything does.
+  const bool unclamped = !(low > -HUGE_VALF) && !(high < HUGE_VALF);
+  const float* __restrict mean = all.mean;
+  const float* __restrict log_variance = all.log_variance;
+  const float* __restrict d_z = all.d_z;
+  const float* __restrict d_noise = all.d_noise;
+  const float* __restrict d_kl = all.d_kl;
+  float* __restrict d_mean = all.d_mean;
+  float* __restrict d_log_variance = all.d_log_variance;
+  for (int64_t i = 0; i < count; ++i) {
+    const float value = log_variance[i];
+    const Exponential e = exponential(clamped(value, low, high));
+    float of_mean = 0.0f, of_log_variance = 0.0f;
+    if constexpr (WithZ) {
+      of_mean = d_z[i];
+      of_log_variance = scale * e.root * d_noise[i];
+    }
+    if constexpr (WithKl) {
+      of_mean += d_kl[i] * mean[i];
+      of_log_variance += 0.5f * d_kl[i] * e.expm1;
+    }
+    d_mean[i] = of_mean;
+    const bool passes = ((value >= low) & (value <= high)) | unclamped;
+    d_log_variance[i] = passes ? of_log_variance : 0.0f;
+  }
+}
+
+template <int Rounds>
+void backward_rows(const Request& request, const GaussianRows& range) {
+  alignas(64) float mean_copy[kTile], log_variance_copy[kTile], d_kl_copy[kTile];
+  alignas(64) float d_z_sum[kTile], d_noise_sum[kTile];
+  alignas(64) float d_mean_copy[kTile], d_log_variance_copy[kTile];
+  NormalTile<kTile> normals;
+  const Stream stream = stream_of(request.seed, request.offset);
+  for_each_tile(request, range, [&](const Tile& tile) {
+    const int64_t count = tile.count();
+    Gradients all{};
+    all.d_mean = place(request.d_mean, request.d_mean_stride, tile, d_mean_copy);
+    all.d_log_variance =
+        place(request.d_log_variance, request.d_log_variance_stride, tile, d_log_variance_copy);
+    if (any_counts(request, tile)) {
+      all.mean = gather(request.mean, request.mean_stride, tile, mean_copy);
+      all.log_variance =
+          gather(request.log_variance, request.log_variance_stride, tile, log_variance_copy);
+      all.d_kl = kl_gradients(request, tile, range.dimension_scale, d_kl_copy);
+      all.d_z = d_z_sum;
+      all.d_noise = d_noise_sum;
+      for (int64_t s = 0; request.d_z != nullptr && s < request.samples; ++s) {
+        const int64_t start = position(request, tile, s);
+        const float* noise =
+            normals.template draw<Rounds>(stream, static_cast<uint64_t>(start), count);
+        const auto add = s == 0 ? first_gradients : add_gradients;
+        add(count, request.d_z + start, noise, d_z_sum, d_noise_sum);
+      }
+      if (request.d_z == nullptr) {
+        if (all.d_kl == nullptr) {
+          fill(all.d_mean, count, 0.0f);
+          fill(all.d_log_variance, count, 0.0f);
+        } else {
+          statistics_gradients<false, true>(request, count, all);
+        }
+      } else if (all.d_kl == nullptr) {
+        statistics_gradients<true, false>(request, count, all);
+      } else {
+        statistics_gradients<true, true>(request, count, all);
+      }
+    }
+    clear_masked(request, tile, all.d_mean, tile.columns);
+    clear_masked(request, tile, all.d_log_variance, tile.columns);
+    scatter(all.d_mean, request.d_mean, request.d_mean_stride, tile);
+    scatter(all.d_log_variance, request.d_log_variance, request.d_log_variance_stride, tile);
+  });
+}
+
+void forward(const Request& request, const GaussianRows& range) {
+  (request.rounds == 7 ? forward_rows<7> : forward_rows<10>)(request, range);
+}
+
+void backward(const Request& request, const GaussianRows& range) {
+  (request.rounds == 7 ? backward_rows<7> : backward_rows<10>)(request, range);
+}
+
+}  // namespace
+
+const GaussianKernels gaussian_kernels = {forward, backward};
+
+}  // namespace SEQVAE_VARIANT
+}  // namespace seqvae
