@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seqvae.errors import UserError
-from seqvae.kernels import native
+from seqvae.kernels.native import loader
 
 VARIABLE = "SEQVAE_CUBIN_LIBRARY"
 MISALIGNED = -4
@@ -43,7 +43,7 @@ def library() -> ctypes.CDLL | None:
         UserError: SEQVAE_CUBIN_LIBRARY names a file that cannot be opened or has no kernels.
     """
     asked = os.environ.get(VARIABLE)
-    path = Path(asked).absolute() if asked else native._path()
+    path = Path(asked).absolute() if asked else loader.path()
     if path is None:
         return None
     try:
