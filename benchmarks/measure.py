@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmarks.contender import Contender
-from benchmarks.operation import DTYPES, Case, Mode, Operation, Provider
+from benchmarks.operation import DTYPES, Case, Mode, Operation, Provider, nbytes
 from benchmarks.roofline import IMPOSSIBLE, Peaks
 from benchmarks.timing import (
     MEMORY_SHARE,
@@ -128,25 +128,33 @@ def failure(error: Exception, ours: bool) -> tuple[str, str]:
 
 
 def measure_on_gpu(
-    operation: Operation, case: Case, provider: Provider, peaks: Peaks, cache: int
+    operation: Operation,
+    case: Case,
+    provider: Provider,
+    peaks: Peaks,
+    cache: int,
+    device: torch.device | None = None,
 ) -> list[Row]:
     """All modes of a provider.
+
+    Args:
+        operation: what is computed.
+        case: shape and setting.
+        provider: how.
+        peaks: of this device.
+        cache: bytes of its L2 cache.
+        device: the current CUDA device when None.
 
     Raises:
         Exception: whatever the provider raises.
     """
-    device = torch.device("cuda")
+    device = device or torch.device("cuda")
     contender = Contender(operation, case, provider, device)
     fields, reason = checked(contender)
     if reason is not None:
         return refused(operation, case, provider, reason, fields)
     free, _ = torch.cuda.mem_get_info()
-    example = sum(
-        value.nbytes
-        for value in operation.inputs(case, device, 0).values()
-        if isinstance(value, torch.Tensor)
-    )
-    turns = rotation(example, cache, free)
+    turns = rotation(nbytes(contender.inputs(0)), cache, free)
     rows = []
     with contender.active():
         contender.prepare(turns.sets)
@@ -154,13 +162,13 @@ def measure_on_gpu(
             row = {**base_row(operation, case, provider, mode), **fields}
             arm = contender.arm(mode)
             row["peak_bytes"] = contender.peak(mode)
-            calls = min(HOST_CALLS, turns.launches)
-            if row["peak_bytes"] * calls > MEMORY_SHARE * free:
-                calls = 2
+            # What a call holds until its gradients are taken.
+            held = contender.peak("both") if contender.differentiable else row["peak_bytes"]
+            room = MEMORY_SHARE * free
+            calls = HOST_CALLS if held * HOST_CALLS < room else 2
             host = [host_sample(arm, calls, torch.cuda.synchronize) for _ in range(HOST_ROUNDS)]
             row["host_seconds"] = sorted(host)[len(host) // 2]
-            keep = row["peak_bytes"] * turns.launches < MEMORY_SHARE * free
-            replay = GraphReplay(arm, turns.launches, keep)
+            replay = GraphReplay(arm, turns.launches, keep=held * turns.launches < room)
             row["launches"] = replay.launches_per_call
             rows.append(judged(row, replay.timed(), peaks, turns, cuda=True))
             del replay

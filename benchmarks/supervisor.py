@@ -1,7 +1,10 @@
 """Starts the measuring process, hands it jobs, and outlives it."""
 
+import contextlib
 import json
+import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -44,11 +47,18 @@ class Process:
         command = [sys.executable, "-m", "benchmarks.kernels", f"--worker={kind}"]
         if info is not None:
             command.append(f"--info={json.dumps(info)}")
+        # In a group of its own, with the compilers that it starts.
         self.process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self.lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -77,9 +87,15 @@ class Process:
                 return answer
 
     def stop(self) -> None:
-        """End the process and wait for it."""
-        self.process.kill()
+        """End the process and all that it started, and wait for it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self.reader.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 class Supervisor:

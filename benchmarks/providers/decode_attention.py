@@ -7,6 +7,7 @@ but cannot be replayed from a CUDA graph at the next position; it is timed as if
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,6 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.operation import DTYPES, Case, Inputs, Kind, Mode, Operation, Outputs, Provider, Run
 from benchmarks.providers.common import compiled, compiling, drawn, needs_cuda, needs_half, ours
+
+NEW = ("query", "key", "value")
 
 
 def case(
@@ -94,7 +97,7 @@ def prefix_in_front(case: Case, inputs: Inputs) -> Inputs:
 
 
 def rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """x [B, H, D] at the position of one row of the tables, [1, D / 2]."""
+    """x [..., D] at the position of one row of the tables, [1, D / 2]."""
     cosine, sine = cosine.to(x.dtype), sine.to(x.dtype)
     first, second = x.chunk(2, -1)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], -1)
@@ -107,10 +110,11 @@ def step(case: Case, backend: SDPBackend | None, *, sliced: bool = False) -> Run
     def run(inputs: Inputs) -> Outputs:
         position = inputs["position"]
         cosine, sine = (inputs[name].index_select(0, position) for name in ("cosine", "sine"))
-        query = rotated(inputs["query"], cosine, sine)[:, :, None]
+        query, new_key, new_value = (inputs[name][:, :, None] for name in NEW)
+        query, new_key = rotated(query, cosine, sine), rotated(new_key, cosine, sine)
         key, value = inputs["key_cache"], inputs["value_cache"]
-        key.index_copy_(2, position + prefix, rotated(inputs["key"], cosine, sine)[:, :, None])
-        value.index_copy_(2, position + prefix, inputs["value"][:, :, None])
+        key.index_copy_(2, position + prefix, new_key)
+        value.index_copy_(2, position + prefix, new_value)
         mask: Tensor | None = None
         if sliced:
             key, value = key[:, :, :length], value[:, :, :length]
@@ -133,19 +137,25 @@ def with_backend(backend: SDPBackend | None, *, sliced: bool = False) -> Callabl
     return make
 
 
-def with_block_mask(case: Case, inputs: Inputs) -> Inputs:
-    """The rivals' inputs and FlexAttention's description of what is seen."""
+@lru_cache(maxsize=1)
+def block_mask(last: int, length: int, device: torch.device) -> Any:  # noqa: ANN401
+    """FlexAttention's description of a cache filled up to `last`; one for all sets of inputs of a case."""
     from torch.nn.attention.flex_attention import create_block_mask
 
-    found = prefix_in_front(case, inputs)
-    last = found["position"] + case.sizes["P"]
+    # A tensor, as a loop that decodes has it: a number would be compiled in.
+    position = torch.tensor([last], device=device)
 
     def seen(b: Tensor, h: Tensor, q: Tensor, kv: Tensor) -> Tensor:
-        return kv <= last[0]
+        return kv <= position[0]
 
-    length = found["column"].shape[0]
-    mask = create_block_mask(seen, None, None, 1, length, device=last.device)
-    return {**found, "block_mask": mask}
+    return create_block_mask(seen, None, None, 1, length, device=device)
+
+
+def with_block_mask(case: Case, inputs: Inputs) -> Inputs:
+    """The rivals' inputs and what FlexAttention needs to know."""
+    found = prefix_in_front(case, inputs)
+    length = case.sizes["P"] + case.sizes["C"]
+    return {**found, "block_mask": block_mask(length - 1, length, inputs["query"].device)}
 
 
 def flex(case: Case) -> Run:
@@ -157,10 +167,11 @@ def flex(case: Case) -> Run:
     def run(inputs: Inputs) -> Outputs:
         position = inputs["position"]
         cosine, sine = (inputs[name].index_select(0, position) for name in ("cosine", "sine"))
-        query = rotated(inputs["query"], cosine, sine)[:, :, None]
+        query, new_key, new_value = (inputs[name][:, :, None] for name in NEW)
+        query, new_key = rotated(query, cosine, sine), rotated(new_key, cosine, sine)
         key, value = inputs["key_cache"], inputs["value_cache"]
-        key.index_copy_(2, position + prefix, rotated(inputs["key"], cosine, sine)[:, :, None])
-        value.index_copy_(2, position + prefix, inputs["value"][:, :, None])
+        key.index_copy_(2, position + prefix, new_key)
+        value.index_copy_(2, position + prefix, new_value)
         out: Any = flex_attention(query, key, value, block_mask=inputs["block_mask"])
         return (out[:, :, 0],)
 

@@ -7,6 +7,7 @@ of any timing. The rivals named "no prefix" leave the prefix out: an easier prob
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -198,33 +199,34 @@ def sdpa_alone(backend: SDPBackend) -> Callable[[Case], Run]:
     return make
 
 
-def with_block_mask(case: Case, inputs: Inputs) -> Inputs:
-    """The inputs and FlexAttention's description of what is seen."""
+@lru_cache(maxsize=1)
+def block_mask(
+    prefix: int, steps: int, lengths: tuple[int, ...] | None, device: torch.device
+) -> Any:  # noqa: ANN401
+    """FlexAttention's description of what is seen: causal, or `lengths` of the sequences.
+
+    One for all sets of inputs of a case: each has functions of its own, for which the caller would be compiled again.
+    """
     from torch.nn.attention.flex_attention import create_block_mask
 
-    view, prefix, steps = case.switches["view"], case.sizes["P"], case.sizes["S"]
-    lengths = inputs.get("lengths")
+    valid = None if lengths is None else torch.tensor(lengths, device=device)
 
-    def causal(b: Tensor, h: Tensor, q: Tensor, kv: Tensor) -> Tensor:
-        return kv - prefix <= q
+    def seen(b: Tensor, h: Tensor, q: Tensor, kv: Tensor) -> Tensor:
+        last = q if valid is None else valid[b] - 1
+        return kv - prefix <= last
 
-    def valid(b: Tensor, h: Tensor, q: Tensor, kv: Tensor) -> Tensor:
-        assert lengths is not None
-        seen: Tensor = kv - prefix < lengths[b]
-        return seen
+    rows = None if lengths is None else len(lengths)
+    return create_block_mask(seen, rows, None, steps, prefix + steps, device=device)
 
-    if view == "full":
+
+def with_block_mask(case: Case, inputs: Inputs) -> Inputs:
+    """The inputs and what FlexAttention needs to know; None where everything is seen."""
+    if case.switches["view"] == "full":
         return {**inputs, "block_mask": None}
-    rows = case.sizes["B"] if view == "lengths" else None
-    mask = create_block_mask(
-        causal if view == "causal" else valid,
-        rows,
-        None,
-        steps,
-        prefix + steps,
-        device=inputs["query"].device,
-    )
-    return {**inputs, "block_mask": mask}
+    lengths = lengths_of(case)
+    seen = None if lengths is None else tuple(lengths)
+    device = inputs["query"].device
+    return {**inputs, "block_mask": block_mask(case.sizes["P"], case.sizes["S"], seen, device)}
 
 
 def flex(case: Case) -> Run:
