@@ -48,11 +48,14 @@ bench: $(STAMP) ## time the kernels on this machine
 
 # Uses the environment's own Python when there is no .venv: a GPU machine brings its torch and triton.
 GPU_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+# All of it within 9 minutes: leases of GPUs are short.
+GPU_SECONDS := 525
 bench-gpu: ## with an NVIDIA GPU: run its tests, then the benchmarks
 	@$(GPU_PYTHON) -c 'import torch; raise SystemExit(not torch.cuda.is_available())' \
 	  || { echo "make: bench-gpu needs an NVIDIA GPU and a CUDA build of torch; $(GPU_PYTHON) sees none"; exit 1; }
-	PYTHONPATH=. $(GPU_PYTHON) -m pytest -m gpu tests
-	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.run --gpu $(ARGS)
+	@began=$$(date +%s); set -ex; \
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest -o addopts=--import-mode=importlib -m gpu tests/gpu; \
+	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.run --gpu --until=$$((began + $(GPU_SECONDS))) $(ARGS)
 
 cubins: $(STAMP) ## compile the GPU kernels ahead of time (no GPU needed) into build/aot/_native.so
 	$(BIN)/python -m seqvae.kernels.aot --out build/cubins $(ARGS)

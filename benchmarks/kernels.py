@@ -1,8 +1,7 @@
 """The fused kernels against eager PyTorch, torch.compile, its attention kernels and FlexAttention.
 
-    python -m benchmarks.kernels --gpu      on an NVIDIA GPU, at most 8 minutes
-    python -m benchmarks.kernels --cpu      what runs on a CPU, at most 2 minutes
-    python -m benchmarks.kernels --gpu --list   what would run, in which order
+    python -m benchmarks.kernels            on the GPU if there is one (8 minutes), else on the CPU (2 minutes)
+    python -m benchmarks.kernels --list     what would run, the most important first
 
 Every provider's outputs and gradients are compared with a float64 reference before it is timed; one that is wrong is
 reported, not timed, and the exit code is 1. On a GPU calls are replayed from a CUDA graph, each on another set of inputs,
@@ -20,6 +19,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks import plots, record
 from benchmarks.bars import CPU, GPU, outcomes
@@ -42,7 +43,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
         from benchmarks.kernels_worker import main as work
 
         return work(arguments.worker, arguments.info)
-    kind: Kind = "cuda" if arguments.gpu else "smoke" if arguments.smoke else "cpu"
+    kind: Kind = arguments.kind
     operations = [REGISTRY[name] for name in arguments.only or REGISTRY]
     planned = plan(operations, kind, arguments.providers)
     if arguments.list:
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
             print(f"{job.rank} {job}")
         return 0
     budget = Budget(deadline(arguments, kind))
-    run = Run(kind, planned, budget, store=not arguments.smoke)
+    run = Run(kind, planned, budget, store=kind != "smoke")
     return run(Supervisor(kind))
 
 
@@ -60,9 +61,13 @@ def parse(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--gpu", action="store_true", help="on an NVIDIA GPU")
-    where.add_argument("--cpu", action="store_true", help="on the CPU (the default)")
-    where.add_argument("--smoke", action="store_true", help="tiny, on the CPU; nothing is written")
+    kinds: tuple[tuple[str, Kind, str], ...] = (
+        ("--gpu", "cuda", "on an NVIDIA GPU"),
+        ("--cpu", "cpu", "on the CPU"),
+        ("--smoke", "smoke", "tiny, on the CPU; nothing is written"),
+    )
+    for flag, kind, what in kinds:
+        where.add_argument(flag, dest="kind", action="store_const", const=kind, help=what)
     where.add_argument("--worker", choices=["cuda", "cpu", "smoke"], help=argparse.SUPPRESS)
     parser.add_argument("--info", help=argparse.SUPPRESS)
     stop = parser.add_mutually_exclusive_group()
@@ -76,6 +81,10 @@ def parse(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
     unknown = set(arguments.providers or ()) - known
     if unknown:
         parser.error(f"no provider {min(unknown)!r}; there are {', '.join(sorted(known))}")
+    found = torch.cuda.is_available()
+    if arguments.kind == "cuda" and not found and not arguments.list:
+        parser.error("--gpu needs an NVIDIA GPU and a CUDA build of torch; torch sees none")
+    arguments.kind = arguments.kind or ("cuda" if found else "cpu")
     return arguments
 
 

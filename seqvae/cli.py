@@ -23,6 +23,7 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
   seqvae interpolate RUN FROM TO         walk from one sentence to another
   seqvae denoise RUN TEXT...             repair corrupted sentences
   seqvae score RUN TEXT...               how surprising sentences are, in nats, piece by piece
+  seqvae bench kernels                   time the kernels against PyTorch's, from a checkout
   seqvae demo text                       all of the above on public-domain text, in minutes
 
 `seqvae VERB --help` explains each. TEXT of - reads lines from standard input.
@@ -247,6 +248,25 @@ def _demo(argv: list[str]) -> None:
     tyro.cli(demo_text, args=argv[1:], prog="seqvae demo text")
 
 
+def _bench(argv: list[str]) -> None:
+    if not argv or argv[0] != "kernels":
+        if not argv or argv[0] not in ("-h", "--help"):
+            raise UserError(f"bench what? known: kernels; got {argv[0] if argv else 'nothing'!r}")
+        argv = ["kernels", *argv]
+    checkout = Path(seqvae.__file__).resolve().parents[1]
+    if not (checkout / "benchmarks" / "kernels.py").is_file():
+        raise UserError(
+            f"bench: no benchmarks beside {checkout / 'seqvae'}: they are not part of the installed "
+            "package; run it from a checkout"
+        )
+    sys.path.insert(0, str(checkout))
+    from benchmarks.kernels import main as measure
+
+    code = measure(argv[1:], prog="seqvae bench kernels")
+    if code:
+        raise SystemExit(code)
+
+
 def _task(name: str) -> Callable[[list[str]], None]:
     """A verb that uses a trained run; torch is imported when it runs."""
 
@@ -269,6 +289,7 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "interpolate": _task("interpolate"),
     "denoise": _task("denoise"),
     "score": _task("score"),
+    "bench": _bench,
     "demo": _demo,
 }
 
