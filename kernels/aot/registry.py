@@ -29,9 +29,9 @@ def _names(path: Path) -> bool:
     return any(isinstance(node, ast.FunctionDef) and node.name == "variants" for node in tree.body)
 
 
-def entry_kernels(folder: Path = FOLDER) -> dict[str, str]:
-    """Names of the ``triton.jit`` functions that no other one calls, with the file that holds each."""
-    found: dict[str, str] = {}
+def entry_kernels(folder: Path = FOLDER) -> set[tuple[str, str]]:
+    """Module and name of the ``triton.jit`` functions that no other one calls: the kernels."""
+    found: set[tuple[str, str]] = set()
     called: set[str] = set()
     for path in sorted(folder.glob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -39,10 +39,10 @@ def entry_kernels(folder: Path = FOLDER) -> dict[str, str]:
                 continue
             if not any("jit" in ast.unparse(decorator) for decorator in node.decorator_list):
                 continue
-            found[node.name] = path.name
+            found.add((f"seqvae.kernels.{path.stem}", node.name))
             calls = (inner.func for inner in ast.walk(node) if isinstance(inner, ast.Call))
             called |= {ast.unparse(name).rpartition(".")[2] for name in calls}
-    return {name: file for name, file in found.items() if name not in called}
+    return {kernel for kernel in found if kernel[1] not in called}
 
 
 @functools.cache

@@ -37,7 +37,7 @@ def library() -> Path:
     return toy.cmake(f"-DORT_INCLUDE_DIR={HEADERS}", name="ort")
 
 
-def session(op: str, inputs: dict[str, str], **attributes: float) -> Any:  # noqa: ANN401
+def session(op: str, inputs: dict[str, str], **attributes: Any) -> Any:  # noqa: ANN401
     """A model of one node; an input is named with its element type."""
     import onnxruntime
     from onnx import TensorProto, helper
