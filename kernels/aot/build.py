@@ -17,6 +17,7 @@ from seqvae.kernels.aot.compile import (
     kernel_from,
     key,
 )
+from seqvae.kernels.native.cuda import source_hash
 
 INDEX = "kernels.json"
 ARCHS = (80, 90)
@@ -105,7 +106,8 @@ def _compile(
             if error is None:
                 done[name, arch] = future.result()
             else:
-                failed.append(f"{module}: {error}")
+                known = isinstance(error, CompileError)
+                failed.append(f"{module}: {error if known else f'{name} for sm_{arch}: {error}'}")
             if progress is not None:
                 progress(count, len(todo), f"{name} sm_{arch}")
     return failed
@@ -127,7 +129,8 @@ def write(folder: Path, kernels: Sequence[Kernel]) -> None:
     """Write ``kernels.json`` and ``cubins.inc``."""
     import triton
 
-    index = {"triton": triton.__version__, "kernels": [kernel.json() for kernel in kernels]}
+    version, rows = triton.__version__, [kernel.json() for kernel in kernels]
+    index = {"triton": version, "source": source_hash(), "kernels": rows}
     _write(folder / INDEX, json.dumps(index, indent=1) + "\n")
     _write(folder / embed.FILE, embed.table(kernels, folder))
 

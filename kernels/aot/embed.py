@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from seqvae.kernels.aot.compile import Kernel, Parameter
+from seqvae.kernels.native.cuda import source_hash
 
 FILE = "cubins.inc"
 # One letter a parameter; a capital means that the value must be a multiple of 16.
@@ -46,7 +47,8 @@ def table(kernels: Sequence[Kernel], folder: Path) -> str:
             f"{32 * kernel.warps}u, {kernel.shared}u, {kernel.scratch}, {offset}u, {size}u}},\n"
         )
         offset += -(-size // ALIGNMENT) * ALIGNMENT
-    asm = "".join(lines)
     return (
-        f'{_HEAD}{asm}    ".previous\\n");\nstatic const Cubin kCubins[] = {{\n{"".join(rows)}}};\n'
+        f'{_HEAD}{"".join(lines)}    ".previous\\n");\n'
+        f'static const char kSource[] = "{source_hash()}";\n'
+        f"static const Cubin kCubins[] = {{\n{''.join(rows)}}};\n"
     )

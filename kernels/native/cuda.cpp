@@ -210,6 +210,8 @@ int32_t check(const Cubin& cubin, const uint64_t* arguments, int32_t count) {
 
 int32_t seqvae_cuda_count() { return kCount; }
 
+const char* seqvae_cuda_source() { return kSource; }
+
 int32_t seqvae_cuda_find(const char* name, int32_t arch) {
   int32_t best = -1;
   // Sorted by name, then architecture: the last that fits is the newest.

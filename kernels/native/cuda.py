@@ -6,8 +6,10 @@ SEQVAE_CUBIN_LIBRARY names.
 
 import ctypes
 import functools
+import hashlib
 import os
 import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,19 @@ MISALIGNED = -4
 _REQUEST = "<iiIIIiQ"
 _SLOTS = {"p": "Q", "i": "i4x", "l": "q", "f": "f4x", "d": "d"}
 _INT, _TEXT = ctypes.c_int32, ctypes.c_char_p
+
+
+@functools.cache
+def source_hash() -> str:
+    """Hash of the kernels' sources and launch tables, as they are on disk.
+
+    A library built from others may know a variant by the same name and expect other arguments.
+    """
+    folder = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted((*folder.glob("*.py"), *folder.glob("launch_table/*.json"))):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 class LaunchError(RuntimeError):
@@ -40,7 +55,7 @@ def library() -> ctypes.CDLL | None:
     """The library with machine code for GPUs, or None where there is none.
 
     Raises:
-        UserError: SEQVAE_CUBIN_LIBRARY names a file that cannot be opened or has no kernels.
+        UserError: SEQVAE_CUBIN_LIBRARY names a file that cannot be opened, has no kernels or has those of other sources.
     """
     asked = os.environ.get(VARIABLE)
     path = Path(asked).absolute() if asked else loader.path()
@@ -50,27 +65,42 @@ def library() -> ctypes.CDLL | None:
         opened = ctypes.CDLL(str(path))
     except OSError as error:
         raise UserError(f"{VARIABLE if asked else 'native library'}: {error}") from error
-    if not hasattr(opened, "seqvae_cuda_find"):
+    if problem := _unusable(opened):
         if asked:
-            raise UserError(
-                f"{VARIABLE}={asked}: built without -DSEQVAE_CUBINS=DIR, so it has no GPU kernels"
-            )
+            raise UserError(f"{VARIABLE}={asked}: {problem}")
+        if hasattr(opened, "seqvae_cuda_find"):
+            warnings.warn(f"GPU kernels in {path} are not used: {problem}", stacklevel=2)
         return None
-    for name, arguments, result in (
-        ("count", [], _INT),
-        ("find", [_TEXT, _INT], _INT),
-        ("name", [_INT], _TEXT),
-        ("arch", [_INT], _INT),
-        ("parameters", [_INT], _TEXT),
-        ("constants", [_INT], _TEXT),
-        ("device_arch", [_INT], _INT),
-        ("load", [_INT, _INT], _INT),
-        ("launch_request", [_TEXT], _INT),
-        ("error", [], _TEXT),
-    ):
+    for name, arguments, result in _FUNCTIONS:
         function = getattr(opened, f"seqvae_cuda_{name}")
         function.argtypes, function.restype = arguments, result
     return opened
+
+
+_FUNCTIONS: tuple[tuple[str, list[Any], Any], ...] = (
+    ("count", [], _INT),
+    ("find", [_TEXT, _INT], _INT),
+    ("name", [_INT], _TEXT),
+    ("arch", [_INT], _INT),
+    ("parameters", [_INT], _TEXT),
+    ("constants", [_INT], _TEXT),
+    ("device_arch", [_INT], _INT),
+    ("load", [_INT, _INT], _INT),
+    ("launch_request", [_TEXT], _INT),
+    ("error", [], _TEXT),
+    ("source", [], _TEXT),
+)
+
+
+def _unusable(opened: ctypes.CDLL) -> str | None:
+    if not hasattr(opened, "seqvae_cuda_find"):
+        return "built without -DSEQVAE_CUBINS=DIR, so it has no GPU kernels"
+    if not all(hasattr(opened, f"seqvae_cuda_{name}") for name, _, _ in _FUNCTIONS):
+        return "another version's; build it again with `make cubins`"
+    opened.seqvae_cuda_source.restype = _TEXT
+    if opened.seqvae_cuda_source().decode() != source_hash():
+        return "built from other kernel sources; build it again with `make cubins`"
+    return None
 
 
 @functools.cache

@@ -18,6 +18,9 @@ enum SeqvaeCudaStatus : int32_t {
 // Number of embedded kernels; they are numbered from 0.
 SEQVAE_EXPORT int32_t seqvae_cuda_count();
 
+// Hash of the sources they were compiled from: seqvae.kernels.native.cuda.source_hash().
+SEQVAE_EXPORT const char* seqvae_cuda_source();
+
 // The kernel to run on a GPU of compute capability `arch` (90 for 9.0), or -1. Code for exactly this GPU comes first, then
 // code for a lower minor version of the same major one, where it runs.
 SEQVAE_EXPORT int32_t seqvae_cuda_find(const char* name, int32_t arch);

@@ -254,6 +254,9 @@ def test_a_library_without_kernels_is_refused(monkeypatch: pytest.MonkeyPatch) -
     plain = toy.driver() / "libcuda.so.1"
     with opened(monkeypatch, str(plain)), pytest.raises(UserError, match="no GPU kernels"):
         cuda.library()
+    monkeypatch.setattr(cuda, "source_hash", lambda: "of other files")
+    with opened(monkeypatch, str(toy.library())), pytest.raises(UserError, match="other kernel"):
+        cuda.library()
     with opened(monkeypatch, "missing.so"), pytest.raises(UserError, match=r"missing\.so"):
         cuda.library()
 

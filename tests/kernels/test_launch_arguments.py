@@ -88,14 +88,12 @@ def test_decode_attention(
 
     starts = watch("decode_attention")
     query = torch.zeros(2, 3, head, dtype=dtype)
-    caches = [torch.zeros(2, 3, 256, head, dtype=dtype) for _ in range(2)]
-    prefix = [torch.zeros(2, 3, 5, head, dtype=dtype) for _ in range(2)]
-    tables = [torch.zeros(256, head // 2) for _ in range(2)]
-    position = torch.zeros(1, dtype=torch.int64)
-    for extras in ((None,) * 4, (*prefix, *tables)):
+    cache = torch.zeros(2, 3, 256, head, dtype=dtype)
+    prefix = torch.zeros(2, 3, 5, head, dtype=dtype)
+    table = torch.zeros(256, head // 2)
+    inputs = (query, query.clone(), query.clone(), cache, cache.clone(), torch.zeros(1).long())
+    for extras in ((None, None, None, None), (prefix, prefix.clone(), table, table.clone())):
         for splits in (1, 4):
-            module.decode_attention(
-                "aot", query, query, query, *caches, position, *extras, arch=arch, splits=splits
-            )
+            module.decode_attention("aot", *inputs, *extras, arch=arch, splits=splits)
     assert len(starts.names) == 2 * 3
     assert len(set(starts.names)) == 3
