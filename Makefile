@@ -54,7 +54,7 @@ bench-gpu: ## with an NVIDIA GPU: run its tests, then the benchmarks
 	@$(GPU_PYTHON) -c 'import torch; raise SystemExit(not torch.cuda.is_available())' \
 	  || { echo "make: bench-gpu needs an NVIDIA GPU and a CUDA build of torch; $(GPU_PYTHON) sees none"; exit 1; }
 	@began=$$(date +%s); set -ex; \
-	PYTHONPATH=. $(GPU_PYTHON) -m pytest -o addopts=--import-mode=importlib -m gpu tests/gpu; \
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest -o addopts=--import-mode=importlib -m gpu tests/gpu tests/ops/test_philox.py; \
 	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.run --gpu --until=$$((began + $(GPU_SECONDS))) $(ARGS)
 
 cubins: $(STAMP) ## compile the GPU kernels ahead of time (no GPU needed) into build/aot/_native.so

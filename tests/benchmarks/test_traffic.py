@@ -1,0 +1,98 @@
+"""The counts of bytes and launches, and what the fused operations may cost: no GPU, no clock."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from benchmarks import counting, traffic
+from benchmarks.contender import Contender
+from benchmarks.counting import Count, Counter
+from benchmarks.operation import Case, Operation
+
+RECORDED = Path(__file__).parents[2] / "benchmarks" / "results" / "traffic.json"
+CASES = [pytest.param(*pair, id=f"{pair[0].name}-{pair[1].name}") for pair in traffic.cases()]
+LATENT = traffic.cases()[0]
+
+
+def count(work: Any) -> Count:  # noqa: ANN401
+    with Counter() as counter:
+        work()
+    found: Count = counter.count
+    return found
+
+
+def test_views_are_free_and_operators_read_and_write() -> None:
+    a, b = torch.randn(8, 4), torch.randn(4)
+    assert count(lambda: a.view(4, 8).t()[1:].unsqueeze(0).detach()) == Count()
+    assert count(lambda: torch.empty_like(a)) == Count()
+    assert count(lambda: a + b) == Count(1, 4 * (32 + 4 + 32), ["add"])
+    assert count(lambda: a * a).nbytes == 4 * (32 + 32)
+    assert count(lambda: torch.randn(8, 4)).nbytes == 4 * 32
+    assert count(lambda: a.sum(-1)).nbytes == 4 * (32 + 8)
+    # An expanded tensor has the bytes of what was expanded.
+    assert count(lambda: a + b.expand(8, 4)).nbytes == 4 * (32 + 4 + 32)
+    assert count(lambda: torch.cat([a, a[:2]])).nbytes == 4 * (32 + 8 + 40)
+
+
+def test_a_row_written_into_a_cache_costs_a_row() -> None:
+    cache, row, at = torch.zeros(100, 4), torch.ones(1, 4), torch.tensor([3])
+    assert count(lambda: cache.index_copy_(0, at, row)).nbytes == 2 * 16
+    assert count(lambda: cache.index_select(0, at)).nbytes == 2 * 16
+    assert count(lambda: cache.add_(1)).nbytes == 2 * 1600
+
+
+def test_compiled_latents_pass_four_and_six_times_and_keep_their_noise() -> None:
+    operation, case = LATENT
+    plain = Contender(operation, case, operation.provider("eager"), torch.device("cpu"))
+    pair = counting.compiled(plain, schedule=False)
+    line = traffic.entry(operation, case, "compile", pair)
+    # Sums and gates of rows are 1/128 of a pass each.
+    assert line["forward_passes"] == pytest.approx(4, abs=0.02)
+    assert line["backward_passes"] == pytest.approx(6, abs=0.02)
+    assert line["saved_tensors"] == 2
+    assert line["saved_passes"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("operation", "case"), CASES)
+def test_fused_code_passes_no_more_often_than_it_must(operation: Operation, case: Case) -> None:
+    ours = Contender(operation, case, operation.provider("seqvae"), torch.device("cpu"))
+    line = traffic.entry(operation, case, "seqvae", counting.eager(ours))
+    assert traffic.faults([line]) == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
+def test_fused_code_starts_one_kernel_a_pass() -> None:
+    started = traffic.started()
+    for operation, case in traffic.cases():
+        modes = started[f"{operation.name} {case.name}"]
+        line = {"op": operation.name, "case": case.name}
+        for mode, names in modes.items():
+            least = 1 if mode == "forward" or operation.leaves else 0
+            assert least <= len(names) <= traffic.most_launches(line, mode), names
+
+
+def test_what_is_more_than_needed_is_a_fault() -> None:
+    operation, case = LATENT
+    eager = Contender(operation, case, operation.provider("eager"), torch.device("cpu"))
+    line = traffic.entry(operation, case, "seqvae", counting.eager(eager))
+    found = "; ".join(traffic.faults([line]))
+    assert "passes forward" in found
+    assert "launches backward" in found
+    assert "keeps 4 tensors" in found
+    assert "| K1 rows fp32 512x128 | seqvae | 1" in traffic.table([line])
+
+
+@pytest.mark.skipif(not RECORDED.is_file(), reason="nothing is recorded")
+def test_eager_counts_are_those_recorded() -> None:
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
+    if recorded["versions"]["torch"].split("+")[0] != torch.__version__.split("+")[0]:
+        pytest.skip(f"recorded with torch {recorded['versions']['torch']}")
+    known = {(e["op"], e["case"], e["provider"]): e for e in recorded["entries"]}
+    for operation, case in traffic.cases():
+        plain = Contender(operation, case, operation.provider("eager"), torch.device("cpu"))
+        line = traffic.entry(operation, case, "eager", counting.eager(plain))
+        assert line == known[operation.name, case.name, "eager"]
