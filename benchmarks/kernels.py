@@ -194,7 +194,7 @@ def ceilings(info: dict[str, Any]) -> str:
     gemm = ", ".join(f"{name} {rate / 1e12:,.1f}" for name, rate in info["gemm"].items())
     return (
         f"{info['device']}: copy {info['copy'] / 1e12:.2f} TB/s; matrix product TFLOP/s: {gemm}; "
-        f"cache {info['cache_bytes'] / 1e6:.0f} MB"
+        f"cache {info['cache_bytes'] / 1e6:.0f} MB; threads {info['threads']}"
     )
 
 

@@ -34,6 +34,7 @@ def device_info(kind: Kind) -> dict[str, Any]:
         "copy": peaks.copy,
         "gemm": dict(peaks.gemm),
         "cache_bytes": cache_bytes(device),
+        "threads": torch.get_num_threads(),
     }
 
 

@@ -23,8 +23,9 @@ from seqvae.ops import dispatch
 Row = dict[str, Any]
 # Host-side figures are medians of this many rounds of this many calls.
 HOST_ROUNDS, HOST_CALLS = 3, 20
-# A sample on a CPU lasts at least this long, so that the clock's steps do not show.
-HOST_SECONDS = 2e-3
+# On a CPU a sample lasts at least this long, so that the clock's steps do not show, and all samples of a case in one
+# mode together about as long as the second, if there are three rounds of them.
+SAMPLE_SECONDS, CASE_SECONDS, LEAST_ROUNDS = 2e-3, 2.0, 3
 
 
 def base_row(operation: Operation, case: Case, provider: Provider, mode: Mode) -> Row:
@@ -185,7 +186,7 @@ def measure_on_cpu(
         case: shape and setting.
         providers: contenders.
         peaks: of this machine.
-        rounds: samples of each in a pass.
+        rounds: samples of each in a pass at most.
     """
     device = torch.device("cpu")
     rows: list[Row] = []
@@ -203,7 +204,9 @@ def measure_on_cpu(
             rows += refused(operation, case, provider, reason, fields)
     for mode in case.modes:
         samples = {name: _HostSample(one, mode) for name, (one, _) in racing.items()}
-        for name, sampled in interleaved(samples, rounds).items():
+        round_seconds = sum(sample.duration for sample in samples.values())
+        fitting = max(LEAST_ROUNDS, int(CASE_SECONDS / 2 / max(round_seconds, 1e-9)))
+        for name, sampled in interleaved(samples, min(rounds, fitting)).items():
             contender, fields = racing[name]
             row = {**base_row(operation, case, contender.provider, mode), **fields}
             turns = Rotation(1, 1, 0, cold=False)
@@ -221,7 +224,9 @@ class _HostSample:
             contender.prepare(1)
         # Once to warm up (a backward pass may still be compiled), once to see how long it takes.
         self()
-        self.calls = max(1, math.ceil(HOST_SECONDS / self()))
+        once = self()
+        self.calls = max(1, math.ceil(SAMPLE_SECONDS / once))
+        self.duration = self.calls * once
 
     def __call__(self) -> float:
         with self.contender.active():

@@ -19,7 +19,13 @@ from benchmarks.registry import REGISTRY
 from benchmarks.supervisor import Supervisor
 from benchmarks.tables import COLUMNS, is_red, lines, summary, with_ratios, write_csv
 
-INFO = {"device": "NVIDIA Test 1", "copy": 4e12, "gemm": {"bf16": 8e14}, "cache_bytes": 1 << 26}
+INFO = {
+    "device": "NVIDIA Test 1",
+    "copy": 4e12,
+    "gemm": {"bf16": 8e14},
+    "cache_bytes": 1 << 26,
+    "threads": 1,
+}
 
 
 def timed(op: str, case: str, provider: str, mode: str, seconds: float, **changes: Any) -> Row:  # noqa: ANN401
