@@ -30,7 +30,6 @@ HEAD_DIMENSIONS = (32, 64, 128)
 DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 # Behind the D sums of a split stand its maximum and its denominator; 4 keep the rows on 16 bytes.
 STATISTICS = 4
-
 # A finite "minus infinity": the difference of two of them is 0 and not NaN.
 LOWEST = tl.constexpr(-3.4028234663852886e38)
 LOG2_E = 1.4426950408889634
@@ -250,30 +249,31 @@ def _launches(dtype: str, dimension: int, arch: int) -> tuple[Launch, Launch]:
     return lookup(OP, dtype, dimension, arch), lookup(MERGE, dtype, dimension, arch)
 
 
-def splits_for(heads: int, capacity: int, dtype: str, dimension: int, arch: int) -> int:
+def splits_for(heads: int, rows: int, dtype: str, dimension: int, arch: int) -> int:
     """How many programs share the rows of one head.
 
     The launch table says it: FILL programs keep the GPU busy, a split should have CHUNK rows, and a cache below
     SPLIT_FROM rows is read sooner than a second kernel starts. SPLITS is the most that the merge takes. ``heads`` is
-    B * H; the capacity decides, since the host does not know the position.
+    B * H, ``rows`` prefix and capacity: the host does not know the position.
     """
     attend, merge = _launches(dtype, dimension, arch)
-    if capacity < attend.blocks["SPLIT_FROM"]:
+    if rows < attend.blocks["SPLIT_FROM"]:
         return 1
-    wanted = -(-attend.blocks["FILL"] // max(heads, 1))
-    return max(1, min(wanted, capacity // attend.blocks["CHUNK"], merge.blocks["SPLITS"]))
+    wanted = triton.cdiv(attend.blocks["FILL"], max(heads, 1))
+    useful = triton.cdiv(rows, attend.blocks["CHUNK"])
+    return min(int(wanted), int(useful), merge.blocks["SPLITS"])
 
 
-def is_compiled(query: Tensor, key_cache: Tensor, arch: int) -> bool:
-    """Whether a library with everything that a call starts is loaded.
-
-    Raises:
-        KeyError: the launch table has no row for it.
-    """
+def _splits(query: Tensor, key_cache: Tensor, prefix_key: Tensor | None, arch: int) -> int:
     batch, heads, dimension = query.shape
-    dtype = DTYPES[query.dtype]
-    splits = splits_for(batch * heads, key_cache.shape[2], dtype, dimension, arch)
-    needed = _names(dtype, dimension, splits > 1)[: min(splits, 2)]
+    rows = key_cache.shape[2] + (0 if prefix_key is None else prefix_key.shape[2])
+    return splits_for(batch * heads, rows, DTYPES[query.dtype], dimension, arch)
+
+
+def is_compiled(query: Tensor, key_cache: Tensor, prefix_key: Tensor | None, arch: int) -> bool:
+    """Whether a library with all that a call starts is loaded; a KeyError if the table lacks a row."""
+    splits = _splits(query, key_cache, prefix_key, arch)
+    needed = _names(DTYPES[query.dtype], query.shape[-1], splits > 1)[: min(splits, 2)]
     return all(compiled(name, arch) for name in needed)
 
 
@@ -308,15 +308,15 @@ def decode_attention(
     """
     batch, heads, dimension = query.shape
     dtype = DTYPES[query.dtype]
-    limit = key_cache.shape[2]
     if splits is None:
-        splits = splits_for(batch * heads, limit, dtype, dimension, arch)
+        splits = _splits(query, key_cache, prefix_key, arch)
     launch, merge = _launches(dtype, dimension, arch)
     out = torch.empty_like(query, memory_format=torch.contiguous_format)
     if out.numel() == 0:
         return out
     # Kernels take no None: what is absent has no rows and any address.
     prefix = table_stride = 0
+    limit = key_cache.shape[2]
     if prefix_key is None or prefix_value is None:
         prefix_key, prefix_value = key_cache, value_cache
     else:
@@ -376,7 +376,7 @@ def _variant(
     kinds |= {"cosine": "*fp32", "sine": "*fp32", "partial": "*fp32", "position": "*i64"}
     kinds |= {"out": "*fp32" if constants.get("PARTIAL") else f"*{dtype}", "scale": "fp32"}
     # The rows of one head span less than 2^31 numbers (strides _c and _p); all heads may not.
-    kinds |= {x: "i64" for x in function.arg_names if x[-2:] in ("_b", "_h", "_l")}
+    kinds |= {x: "i64" for x in function.arg_names if x.endswith(("_b", "_h", "_l"))}
     signature = {x: kinds.get(x, "i32") for x in function.arg_names}
     aligned = tuple(x for x in signature if x.startswith(("key_", "value_", "prefix_")))
     rows = constants.get("SPLITS", 2 * constants["BLOCK"])

@@ -163,7 +163,8 @@ def _choose(inputs: _Inputs, extras: _Extras) -> tuple[Path, str]:
     assert kernels is not None
     arch = _architecture(device)
     try:
-        ready = device.type == "cuda" and kernels.is_compiled(inputs[0], inputs[3], arch)
+        ready = kernels.is_compiled(inputs[0], inputs[3], extras[0], arch)
+        ready = ready and device.type == "cuda"
     except KeyError as error:
         return "reference", str(error.args[0])
     if ready and asked != "triton":

@@ -120,6 +120,14 @@ def test_most_of_many_splits_have_nothing_to_do() -> None:
     check(case(2, 1, 2048, [2047, 70]), splits=32)
 
 
+@pytest.mark.parametrize(
+    ("heads", "rows", "splits"),
+    [(8, 64, 1), (8, 511, 1), (8, 1032, 9), (64, 1032, 8), (512, 4096, 1), (1, 100_000, 32)],
+)
+def test_rows_are_split_where_the_table_says(heads: int, rows: int, splits: int) -> None:
+    assert kernels.splits_for(heads, rows, "bf16", 64, 90) == splits
+
+
 def test_the_most_of_a_prefix_and_no_steps_before() -> None:
     made = case(2, 1, 70, [0, 69], 32, width=128)
     for splits in (1, 2, 5):
@@ -131,14 +139,11 @@ def test_any_strides() -> None:
         moved = copied(made)
         for name in ("key_cache", "value_cache", "prefix_key", "prefix_value"):
             x = made[name]
-            # [B, C, H, D] in memory; keys and values in different layouts.
-            order = (2, 0, 1, 3) if name.endswith("value") else (1, 2, 0, 3)
+            # In memory keys are [H, C, B, D] and values [C, B, H, D].
+            order = (2, 0, 1, 3) if "value" in name else (1, 2, 0, 3)
             back = sorted(range(4), key=order.__getitem__)
-            moved[name] = x.permute(order).clone().permute(back)
-        packed = torch.stack(
-            [x for x in (made["query"], made["key"], made["value"]) if x is not None]
-        )
-        packed = packed.permute(1, 0, 2, 3).clone()
+            moved[name] = x.permute(order).contiguous().permute(back)
+        packed = torch.stack([made["query"], made["key"], made["value"]], 1)
         moved["query"], moved["key"], moved["value"] = packed.unbind(1)
         return moved
 
