@@ -22,6 +22,15 @@ struct GaussianKernels {
 // several whole rows, or a part of a long one.
 constexpr int64_t kTile = 512;
 
+// Rows of a tile; where possible so many that vectors of 16 fill it.
+static inline int64_t rows_per_tile(int64_t dim) {
+  const int64_t most = dim <= kTile ? kTile / dim : 1;
+  for (int64_t rows = most; 2 * rows > most; --rows) {
+    if (rows * dim % 16 == 0) return rows;
+  }
+  return most;
+}
+
 namespace baseline {
 extern const GaussianKernels gaussian_kernels;
 }

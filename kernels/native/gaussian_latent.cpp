@@ -21,9 +21,10 @@ bool has(int32_t instructions) {
       return true;
 #if defined(SEQVAE_X86_VARIANTS)
     case SEQVAE_AVX2:
-      return __builtin_cpu_supports("avx2");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case SEQVAE_AVX512:
-      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      return has(SEQVAE_AVX2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 #endif
     default:
@@ -73,11 +74,11 @@ struct Chunks {
 };
 
 Chunks chunks_of(const SeqvaeGaussian& request) {
-  const int64_t rows_per_tile = request.dim <= kTile ? kTile / request.dim : 1;
-  const int64_t tiles = (request.rows + rows_per_tile - 1) / rows_per_tile;
+  const int64_t together = rows_per_tile(request.dim);
+  const int64_t tiles = (request.rows + together - 1) / together;
   const int64_t wanted = request.rows * request.dim * request.samples / kChunk;
   const int64_t most = wanted < 1 ? 1 : (wanted < kMostChunks ? wanted : kMostChunks);
-  const int64_t rows = (tiles + most - 1) / most * rows_per_tile;
+  const int64_t rows = (tiles + most - 1) / most * together;
   return {rows, (request.rows + rows - 1) / rows};
 }
 

@@ -3,6 +3,8 @@
 // processors.
 #pragma once
 
+#include <type_traits>
+
 #include "gaussian_kernels.h"
 #include "philox.h"
 
@@ -31,7 +33,7 @@ struct Tile {
 template <class Work>
 void for_each_tile(const Request& request, const GaussianRows& range, Work&& work) {
   const int64_t dim = request.dim;
-  const int64_t rows = dim <= kTile ? kTile / dim : 1;
+  const int64_t rows = rows_per_tile(dim);
   const int64_t columns = dim <= kTile ? dim : kTile;
   for (int64_t row = range.begin; row < range.end; row += rows) {
     const int64_t these = row + rows < range.end ? rows : range.end - row;
@@ -81,6 +83,17 @@ bool any_counts(const Request& request, const Tile& tile) {
   return false;
 }
 
+// Asks for memory that is used only after noise has been drawn, so that the two overlap.
+template <class Value>
+void prefetch(Value* values, int64_t count) {
+#if defined(__GNUC__)
+  constexpr int for_writing = std::is_const<Value>::value ? 0 : 1;
+  for (int64_t i = 0; i < count; i += 16) __builtin_prefetch(values + i, for_writing);
+#else
+  (void)values, (void)count;
+#endif
+}
+
 void fill(float* values, int64_t count, float value) {
   for (int64_t i = 0; i < count; ++i) values[i] = value;
 }
@@ -100,77 +113,75 @@ int64_t position(const Request& request, const Tile& tile, int64_t s) {
 
 void deviations(const Request& request, int64_t count, const float* __restrict log_variance,
                 float* __restrict deviation) {
-  const float low = request.low, high = request.high, scale = request.noise_scale;
+  const Limits limits = limits_of(request.low, request.high);
+  const float scale = request.noise_scale;
   for (int64_t i = 0; i < count; ++i) {
-    deviation[i] = exponential(clamped(log_variance[i], low, high)).root * scale;
+    deviation[i] = exponential(log_variance[i], limits).root * scale;
   }
 }
 
 void divergences(const Request& request, int64_t count, const float* __restrict mean,
                  const float* __restrict log_variance, float* __restrict kl) {
-  const float low = request.low, high = request.high;
+  const Limits limits = limits_of(request.low, request.high);
   for (int64_t i = 0; i < count; ++i) {
-    const float excess = exponential(clamped(log_variance[i], low, high)).excess;
-    kl[i] = 0.5f * (mean[i] * mean[i] + excess);
+    const float excess = exponential(log_variance[i], limits).excess;
+    kl[i] = 0.5f * multiply_add(mean[i], mean[i], excess);
   }
 }
 
 void deviations_and_divergences(const Request& request, int64_t count,
                                 const float* __restrict mean, const float* __restrict log_variance,
                                 float* __restrict deviation, float* __restrict kl) {
-  const float low = request.low, high = request.high, scale = request.noise_scale;
+  const Limits limits = limits_of(request.low, request.high);
+  const float scale = request.noise_scale;
   for (int64_t i = 0; i < count; ++i) {
-    const Exponential e = exponential(clamped(log_variance[i], low, high));
+    const Exponential e = exponential(log_variance[i], limits);
     deviation[i] = e.root * scale;
-    kl[i] = 0.5f * (mean[i] * mean[i] + e.excess);
+    kl[i] = 0.5f * multiply_add(mean[i], mean[i], e.excess);
   }
 }
 
 void shift_and_scale(int64_t count, const float* __restrict mean, const float* __restrict deviation,
                      const float* __restrict noise, float* __restrict z) {
-  for (int64_t i = 0; i < count; ++i) z[i] = mean[i] + deviation[i] * noise[i];
+  for (int64_t i = 0; i < count; ++i) z[i] = multiply_add(deviation[i], noise[i], mean[i]);
 }
 
-// Sums of rows that may come in several tiles.
-class RowSums {
- public:
-  void add(const Request& request, const Tile& tile, const float* kl) {
-    for (int64_t i = 0; i < tile.rows; ++i) {
-      if (tile.first) {
-        for (int l = 0; l < kParts; ++l) parts_[l] = 0.0;
-      }
-      accumulate(kl + i * tile.columns, tile.columns);
-      if (tile.last) {
-        const int64_t row = tile.row + i;
-        request.kl_rows[row] = counts(request, row) ? bounded(request.free_bits) : 0.0f;
-      }
-    }
-  }
+// The sum of a row that may come in several pieces, in float64. Element j is added to part j mod 16
+// whatever the vector width is; pieces but the last are whole multiples of 16.
+struct RowSum {
+  double parts[kParts] = {};
 
- private:
-  void accumulate(const float* row, int64_t count) {
-    double parts[kParts];
-    for (int l = 0; l < kParts; ++l) parts[l] = parts_[l];
+  void add(const float* row, int64_t count) {
+    double sums[kParts];
+    for (int l = 0; l < kParts; ++l) sums[l] = parts[l];
     int64_t j = 0;
     for (; j + kParts <= count; j += kParts) {
-      for (int l = 0; l < kParts; ++l) parts[l] += static_cast<double>(row[j + l]);
+      for (int l = 0; l < kParts; ++l) sums[l] += static_cast<double>(row[j + l]);
     }
-    for (int l = 0; l < count - j; ++l) parts[l] += static_cast<double>(row[j + l]);
-    for (int l = 0; l < kParts; ++l) parts_[l] = parts[l];
+    for (int l = 0; l < kParts; ++l) parts[l] = sums[l];
+    for (int64_t l = 0; l < count - j; ++l) parts[l] += static_cast<double>(row[j + l]);
   }
 
-  float bounded(float free_bits) const {
-    double parts[kParts];
-    for (int l = 0; l < kParts; ++l) parts[l] = parts_[l];
-    for (int width = kParts / 2; width > 0; width /= 2) {
-      for (int l = 0; l < width; ++l) parts[l] += parts[l + width];
-    }
-    const float sum = static_cast<float>(parts[0]);
-    return sum < free_bits ? free_bits : sum;
+  float total() const {
+    double eight[8], four[4];
+    for (int l = 0; l < 8; ++l) eight[l] = parts[l] + parts[l + 8];
+    for (int l = 0; l < 4; ++l) four[l] = eight[l] + eight[l + 4];
+    return static_cast<float>((four[0] + four[2]) + (four[1] + four[3]));
   }
-
-  double parts_[kParts] = {};
 };
+
+// `sum` holds what came before of a row that is longer than a tile.
+void sum_rows(const Request& request, const Tile& tile, const float* kl, RowSum& sum) {
+  for (int64_t i = 0; i < tile.rows; ++i) {
+    if (tile.first) sum = RowSum{};
+    sum.add(kl + i * tile.columns, tile.columns);
+    if (!tile.last) continue;
+    const int64_t row = tile.row + i;
+    const float total = sum.total();
+    const float bounded = total < request.free_bits ? request.free_bits : total;
+    request.kl_rows[row] = counts(request, row) ? bounded : 0.0f;
+  }
+}
 
 void add_dimensions(const Tile& tile, const float* kl, double* sums) {
   for (int64_t i = 0; i < tile.rows; ++i) {
@@ -184,7 +195,7 @@ template <int Rounds>
 void forward_rows(const Request& request, const GaussianRows& range) {
   alignas(64) float mean_copy[kTile], log_variance_copy[kTile], deviation[kTile], kl_copy[kTile];
   NormalTile<kTile> normals;
-  RowSums row_sums;
+  RowSum row_sum;
   const Stream stream = stream_of(request.seed, request.offset);
   const bool wants_kl =
       request.kl != nullptr || request.kl_rows != nullptr || range.kl_dimensions != nullptr;
@@ -196,32 +207,33 @@ void forward_rows(const Request& request, const GaussianRows& range) {
     float* kl = request.kl == nullptr ? kl_copy : request.kl + position(request, tile, 0);
     const bool computed = any_counts(request, tile);
     const float* mean = gather(request.mean, request.mean_stride, tile, mean_copy);
-    if (computed) {
-      const float* log_variance =
-          gather(request.log_variance, request.log_variance_stride, tile, log_variance_copy);
-      if (request.z == nullptr) {
-        divergences(request, count, mean, log_variance, kl);
-      } else if (wants_kl) {
-        deviations_and_divergences(request, count, mean, log_variance, deviation, kl);
-      } else {
-        deviations(request, count, log_variance, deviation);
-      }
-    }
-    if (wants_kl) {
-      clear_masked(request, tile, kl, tile.columns);
-      if (request.kl_rows != nullptr) row_sums.add(request, tile, kl);
-      if (range.kl_dimensions != nullptr) add_dimensions(tile, kl, range.kl_dimensions);
-    }
-    if (request.z == nullptr) return;
-    for (int64_t s = 0; s < request.samples; ++s) {
+    const float* log_variance =
+        gather(request.log_variance, request.log_variance_stride, tile, log_variance_copy);
+    if (computed && request.z == nullptr) divergences(request, count, mean, log_variance, kl);
+    for (int64_t s = 0; request.z != nullptr && s < request.samples; ++s) {
       const int64_t start = position(request, tile, s);
       float* z = request.z + start;
       if (computed) {
+        prefetch(z, count);
+        if (s == 0) {
+          prefetch(mean, count);
+          prefetch(log_variance, count);
+        }
         const float* noise =
             normals.template draw<Rounds>(stream, static_cast<uint64_t>(start), count);
+        if (s == 0 && wants_kl) {
+          deviations_and_divergences(request, count, mean, log_variance, deviation, kl);
+        } else if (s == 0) {
+          deviations(request, count, log_variance, deviation);
+        }
         shift_and_scale(count, mean, deviation, noise, z);
       }
       clear_masked(request, tile, z, tile.columns);
+    }
+    if (wants_kl) {
+      clear_masked(request, tile, kl, tile.columns);
+      if (request.kl_rows != nullptr) sum_rows(request, tile, kl, row_sum);
+      if (range.kl_dimensions != nullptr) add_dimensions(tile, kl, range.kl_dimensions);
     }
   });
 }
@@ -230,7 +242,7 @@ void add_gradients(int64_t count, const float* __restrict d_z, const float* __re
                    float* __restrict d_z_sum, float* __restrict d_noise_sum) {
   for (int64_t i = 0; i < count; ++i) {
     d_z_sum[i] += d_z[i];
-    d_noise_sum[i] += d_z[i] * noise[i];
+    d_noise_sum[i] = multiply_add(d_z[i], noise[i], d_noise_sum[i]);
   }
 }
 
@@ -254,7 +266,7 @@ const float* kl_gradients(const Request& request, const Tile& tile, float scale,
       fill(to, tile.columns, of_row);
     } else {
       const float* dimensions = request.d_kl_dimensions + tile.column;
-      for (int64_t j = 0; j < tile.columns; ++j) to[j] = of_row + dimensions[j] * scale;
+      for (int64_t j = 0; j < tile.columns; ++j) to[j] = multiply_add(dimensions[j], scale, of_row);
     }
   }
   if (request.d_kl != nullptr) {
@@ -264,43 +276,56 @@ const float* kl_gradients(const Request& request, const Tile& tile, float scale,
   return copy;
 }
 
-struct Gradients {
+struct Inputs {
   const float* mean;
   const float* log_variance;
-  const float* d_z;      // sums over samples
-  const float* d_noise;  // sums over samples of d_z * noise
-  const float* d_kl;
-  float* d_mean;
-  float* d_log_variance;
+  const float* d_z;      // sums over samples, or null
+  const float* d_noise;  // sums over samples of d_z * noise, or null
+  const float* d_kl;     // or null
 };
 
 template <bool WithZ, bool WithKl>
-void statistics_gradients(const Request& request, int64_t count, const Gradients& all) {
+void statistics_gradients(const Request& request, int64_t count, const float* __restrict mean,
+                          const float* __restrict log_variance, const float* __restrict d_z,
+                          const float* __restrict d_noise, const float* __restrict d_kl,
+                          float* __restrict d_mean, float* __restrict d_log_variance) {
+  const Limits limits = limits_of(request.low, request.high);
   const float low = request.low, high = request.high, scale = 0.5f * request.noise_scale;
   // The rule of torch.clamp: the borders pass, NaN does not; without a clamp everything does.
   const bool unclamped = !(low > -HUGE_VALF) && !(high < HUGE_VALF);
-  const float* __restrict mean = all.mean;
-  const float* __restrict log_variance = all.log_variance;
-  const float* __restrict d_z = all.d_z;
-  const float* __restrict d_noise = all.d_noise;
-  const float* __restrict d_kl = all.d_kl;
-  float* __restrict d_mean = all.d_mean;
-  float* __restrict d_log_variance = all.d_log_variance;
   for (int64_t i = 0; i < count; ++i) {
     const float value = log_variance[i];
-    const Exponential e = exponential(clamped(value, low, high));
+    const Exponential e = exponential(value, limits);
     float of_mean = 0.0f, of_log_variance = 0.0f;
     if constexpr (WithZ) {
       of_mean = d_z[i];
       of_log_variance = scale * e.root * d_noise[i];
     }
     if constexpr (WithKl) {
-      of_mean += d_kl[i] * mean[i];
-      of_log_variance += 0.5f * d_kl[i] * e.expm1;
+      of_mean = multiply_add(d_kl[i], mean[i], of_mean);
+      of_log_variance = multiply_add(0.5f * d_kl[i], e.expm1, of_log_variance);
     }
     d_mean[i] = of_mean;
     const bool passes = ((value >= low) & (value <= high)) | unclamped;
     d_log_variance[i] = passes ? of_log_variance : 0.0f;
+  }
+}
+
+void statistics_gradients(const Request& request, int64_t count, const Inputs& in, float* d_mean,
+                          float* d_log_variance) {
+  const auto with = [&](auto&& gradients) {
+    gradients(request, count, in.mean, in.log_variance, in.d_z, in.d_noise, in.d_kl, d_mean,
+              d_log_variance);
+  };
+  if (in.d_z != nullptr && in.d_kl != nullptr) {
+    with(statistics_gradients<true, true>);
+  } else if (in.d_z != nullptr) {
+    with(statistics_gradients<true, false>);
+  } else if (in.d_kl != nullptr) {
+    with(statistics_gradients<false, true>);
+  } else {
+    fill(d_mean, count, 0.0f);
+    fill(d_log_variance, count, 0.0f);
   }
 }
 
@@ -313,41 +338,39 @@ void backward_rows(const Request& request, const GaussianRows& range) {
   const Stream stream = stream_of(request.seed, request.offset);
   for_each_tile(request, range, [&](const Tile& tile) {
     const int64_t count = tile.count();
-    Gradients all{};
-    all.d_mean = place(request.d_mean, request.d_mean_stride, tile, d_mean_copy);
-    all.d_log_variance =
+    float* d_mean = place(request.d_mean, request.d_mean_stride, tile, d_mean_copy);
+    float* d_log_variance =
         place(request.d_log_variance, request.d_log_variance_stride, tile, d_log_variance_copy);
     if (any_counts(request, tile)) {
-      all.mean = gather(request.mean, request.mean_stride, tile, mean_copy);
-      all.log_variance =
+      Inputs in{};
+      in.mean = gather(request.mean, request.mean_stride, tile, mean_copy);
+      in.log_variance =
           gather(request.log_variance, request.log_variance_stride, tile, log_variance_copy);
-      all.d_kl = kl_gradients(request, tile, range.dimension_scale, d_kl_copy);
-      all.d_z = d_z_sum;
-      all.d_noise = d_noise_sum;
-      for (int64_t s = 0; request.d_z != nullptr && s < request.samples; ++s) {
-        const int64_t start = position(request, tile, s);
-        const float* noise =
-            normals.template draw<Rounds>(stream, static_cast<uint64_t>(start), count);
-        const auto add = s == 0 ? first_gradients : add_gradients;
-        add(count, request.d_z + start, noise, d_z_sum, d_noise_sum);
-      }
-      if (request.d_z == nullptr) {
-        if (all.d_kl == nullptr) {
-          fill(all.d_mean, count, 0.0f);
-          fill(all.d_log_variance, count, 0.0f);
-        } else {
-          statistics_gradients<false, true>(request, count, all);
+      in.d_kl = kl_gradients(request, tile, range.dimension_scale, d_kl_copy);
+      if (request.d_z != nullptr) {
+        in.d_z = d_z_sum;
+        in.d_noise = d_noise_sum;
+        for (int64_t s = 0; s < request.samples; ++s) {
+          const int64_t start = position(request, tile, s);
+          prefetch(request.d_z + start, count);
+          if (s == 0) {
+            prefetch(in.mean, count);
+            prefetch(in.log_variance, count);
+            prefetch(d_mean, count);
+            prefetch(d_log_variance, count);
+          }
+          const float* noise =
+              normals.template draw<Rounds>(stream, static_cast<uint64_t>(start), count);
+          const auto add = s == 0 ? first_gradients : add_gradients;
+          add(count, request.d_z + start, noise, d_z_sum, d_noise_sum);
         }
-      } else if (all.d_kl == nullptr) {
-        statistics_gradients<true, false>(request, count, all);
-      } else {
-        statistics_gradients<true, true>(request, count, all);
       }
+      statistics_gradients(request, count, in, d_mean, d_log_variance);
     }
-    clear_masked(request, tile, all.d_mean, tile.columns);
-    clear_masked(request, tile, all.d_log_variance, tile.columns);
-    scatter(all.d_mean, request.d_mean, request.d_mean_stride, tile);
-    scatter(all.d_log_variance, request.d_log_variance, request.d_log_variance_stride, tile);
+    clear_masked(request, tile, d_mean, tile.columns);
+    clear_masked(request, tile, d_log_variance, tile.columns);
+    scatter(d_mean, request.d_mean, request.d_mean_stride, tile);
+    scatter(d_log_variance, request.d_log_variance, request.d_log_variance_stride, tile);
   });
 }
 
