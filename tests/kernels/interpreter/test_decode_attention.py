@@ -191,3 +191,25 @@ def test_the_operation_takes_this_path_when_asked() -> None:
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
     (choice,) = (choice for choice in explain() if choice.op == "decode_attention")
     assert (choice.path, choice.reason) == ("triton", "interpreted")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "width", "turned", "reason"),
+    [
+        (torch.float64, 32, False, "no kernel for torch.float64"),
+        (FLOAT32, 16, False, "no kernel for heads of 16, only (32, 64, 128)"),
+        (FLOAT32, 32, True, "a cache or prefix is not contiguous in its last dimension"),
+    ],
+)
+def test_what_no_kernel_serves_takes_the_reference(
+    dtype: torch.dtype, width: int, turned: bool, reason: str
+) -> None:
+    made = case(2, 2, 9, [3], 2, dtype, width)
+    if turned:
+        made["key_cache"] = made["key_cache"].mT.contiguous().mT
+    cosine, sine = made.pop("cosine"), made.pop("sine")
+    with use("triton"):
+        found = decode_attention(**made, rotary=(cosine, sine))
+    assert found.isfinite().all()
+    (choice,) = (choice for choice in explain() if choice.op == "decode_attention")
+    assert (choice.path, choice.reason) == ("reference", reason)
