@@ -16,6 +16,8 @@ struct GaussianRows {
 struct GaussianKernels {
   void (*forward)(const SeqvaeGaussian&, const GaussianRows&);
   void (*backward)(const SeqvaeGaussian&, const GaussianRows&);
+  void (*philox)(int64_t seed, int64_t offset, int64_t first, int64_t blocks, int32_t rounds,
+                 uint32_t* words);
 };
 
 // Elements that are computed at a time; their buffers stay in the first-level cache. A tile is

@@ -164,3 +164,12 @@ int32_t seqvae_gaussian_backward(const SeqvaeGaussian* given) {
   Work{request, kernels_for(request.instructions).backward, chunks_of(request), scale, nullptr}.run();
   return SEQVAE_OK;
 }
+
+int32_t seqvae_philox(int64_t seed, int64_t offset, int64_t first, int64_t blocks, int32_t rounds,
+                      int32_t instructions, uint32_t* words) {
+  if (blocks < 0 || (rounds != 10 && rounds != 7) || !seqvae::has(instructions)) {
+    return SEQVAE_BAD_ARGUMENTS;
+  }
+  seqvae::kernels_for(instructions).philox(seed, offset, first, blocks, rounds, words);
+  return SEQVAE_OK;
+}

@@ -382,9 +382,23 @@ void backward(const Request& request, const GaussianRows& range) {
   (request.rounds == 7 ? backward_rows<7> : backward_rows<10>)(request, range);
 }
 
+void philox(int64_t seed, int64_t offset, int64_t first, int64_t blocks, int32_t rounds,
+            uint32_t* words) {
+  const Stream stream = stream_of(seed, offset);
+  alignas(64) uint32_t group[4][kGroup];
+  for (int64_t at = 0; at < blocks; at += kGroup) {
+    const auto compute = rounds == 7 ? philox_blocks<7, kGroup> : philox_blocks<10, kGroup>;
+    compute(stream, static_cast<uint64_t>(first) + static_cast<uint64_t>(at), kGroup, group);
+    const int64_t valid = blocks - at < kGroup ? blocks - at : kGroup;
+    for (int64_t b = 0; b < valid; ++b) {
+      for (int l = 0; l < 4; ++l) words[4 * (at + b) + l] = group[l][b];
+    }
+  }
+}
+
 }  // namespace
 
-const GaussianKernels gaussian_kernels = {forward, backward};
+const GaussianKernels gaussian_kernels = {forward, backward, philox};
 
 }  // namespace SEQVAE_VARIANT
 }  // namespace seqvae

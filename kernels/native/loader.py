@@ -8,10 +8,14 @@ from pathlib import Path
 from seqvae.errors import UserError
 
 SUFFIX = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
-# A packed request, see seqvae_native.h.
+# Arguments and result; a request is packed bytes, see seqvae_native.h.
 _SIGNATURES = {
     "seqvae_gaussian_forward": ([ctypes.c_char_p], ctypes.c_int32),
     "seqvae_gaussian_backward": ([ctypes.c_char_p], ctypes.c_int32),
+    "seqvae_philox": (
+        [*[ctypes.c_int64] * 4, *[ctypes.c_int32] * 2, ctypes.c_void_p],
+        ctypes.c_int32,
+    ),
     "seqvae_has_instructions": ([ctypes.c_int32], ctypes.c_int32),
     "seqvae_version": ([], ctypes.c_char_p),
 }

@@ -18,7 +18,7 @@ Instructions = Literal["best", "baseline", "avx2", "avx512"]
 
 # struct SeqvaeGaussian in seqvae_native.h: 10 integers, 13 addresses, 4 floats, 4 small integers.
 _LAYOUT = struct.Struct("@10q13P4f4i")
-_BAD_ARGUMENTS, _OUT_OF_MEMORY, _OTHER_VERSION = -1, -2, -3
+_OUT_OF_MEMORY, _OTHER_VERSION = -2, -3
 _NUMBERS = {name: number for number, name in enumerate(get_args(Instructions))}
 
 
@@ -158,6 +158,35 @@ def backward(
     )
 
 
+def philox(
+    words: int,
+    blocks: int,
+    *,
+    seed: int,
+    offset: int = 0,
+    first: int = 0,
+    rounds: int = 10,
+    instructions: Instructions = "best",
+) -> None:
+    """Write the words behind the noise: element i is made of words of block i // 4.
+
+    Args:
+        words: address of uint32 [blocks, 4].
+        blocks: how many.
+        seed: the 64-bit key, signed.
+        offset: stream under this seed, signed 64 bit.
+        first: index of the first block.
+        rounds: 10 or 7.
+        instructions: vector width, for tests.
+
+    Raises:
+        UserError: the library was not built.
+        ValueError: ``blocks``, ``rounds`` or ``instructions`` do not fit.
+    """
+    fields = seed, offset, first, blocks, rounds, _NUMBERS[instructions]
+    _check(library().seqvae_philox(*fields, words), fields)
+
+
 @functools.cache
 def _functions() -> tuple[Callable[[bytes], int], Callable[[bytes], int]]:
     opened = library()
@@ -165,7 +194,10 @@ def _functions() -> tuple[Callable[[bytes], int], Callable[[bytes], int]]:
 
 
 def _call(function: Callable[[bytes], int], *fields: float) -> None:
-    status = function(_LAYOUT.pack(_LAYOUT.size, *fields))
+    _check(function(_LAYOUT.pack(_LAYOUT.size, *fields)), fields)
+
+
+def _check(status: int, fields: tuple[float, ...]) -> None:
     if not status:
         return
     if status == _OTHER_VERSION:

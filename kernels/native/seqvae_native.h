@@ -76,3 +76,7 @@ SEQVAE_EXPORT int32_t seqvae_gaussian_forward(const SeqvaeGaussian* request);
 
 // Gradients of the above; free_bits is not applied. The noise is recomputed, not stored.
 SEQVAE_EXPORT int32_t seqvae_gaussian_backward(const SeqvaeGaussian* request);
+
+// The words behind the noise, [blocks, 4]: Philox4x32 of counters (first + block, offset) under the key seed.
+SEQVAE_EXPORT int32_t seqvae_philox(int64_t seed, int64_t offset, int64_t first, int64_t blocks,
+                                    int32_t rounds, int32_t instructions, uint32_t* words);

@@ -1,6 +1,7 @@
 """The C++ twin against the torch reference: values, gradients, odd sizes, poison, refusals."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,6 +10,7 @@ import torch
 
 from seqvae.errors import UserError
 from seqvae.kernels import native
+from seqvae.kernels.native import request
 from seqvae.kernels.native.loader import SUFFIX
 from seqvae.ops import gaussian_latent, normal
 
@@ -102,6 +104,21 @@ def test_nothing_outside_the_outputs_is_written() -> None:
 
 
 @built
+def test_a_request_that_makes_no_sense_is_refused_by_the_library() -> None:
+    address = np.zeros(4, dtype=np.float32).ctypes.data
+    sizes: dict[str, Any] = {"rows": 1, "dim": 4, "mean_stride": 4, "log_variance_stride": 4}
+    for wrong in ({"rows": -1}, {"samples": 0}, {"rounds": 9}, {"rows": 2**40, "dim": 2**40}):
+        with pytest.raises(ValueError, match="refused"):
+            request.forward(address, address, **{**sizes, **wrong})
+    with pytest.raises(ValueError, match="refused"):
+        request.forward(0, address, **sizes)
+    with pytest.raises(ValueError, match="refused"):
+        request.backward(address, address, 0, 0, d_mean_stride=4, d_log_variance_stride=4, **sizes)
+    stale = native.library().seqvae_gaussian_forward(bytes(request._LAYOUT.size))
+    assert stale == request._OTHER_VERSION
+
+
+@built
 def test_version_is_the_projects() -> None:
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     assert f'version = "{native.version()}"' in text
@@ -136,6 +153,20 @@ def test_wrong_outputs_and_counts_are_refused() -> None:
         native.gaussian_latent_backward(
             zeros, zeros, 0, np.zeros((1, 2, 3), np.float32), np.zeros((2, 3), np.int32)
         )
+    with pytest.raises(TypeError, match="mask must be a bool"):
+        native.sample_latent(zeros, zeros, 0, mask=np.zeros(2, np.uint8))
+    with pytest.raises(ValueError, match="mask must be contiguous"):
+        native.kl_rows(zeros, zeros, mask=np.zeros(3, np.bool_))
+    with pytest.raises(ValueError, match="low <= high"):
+        native.kl_rows(zeros, zeros, clamp=(1.0, -1.0))
+    with pytest.raises(ValueError, match="rounds must be 10 or 7"):
+        native.sample_latent(zeros, zeros, 0, rounds=8)
+    with pytest.raises(ValueError, match="reduce must be one of"):
+        native.gaussian_latent(zeros, zeros, 0, reduce="cols")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the KL is a pair"):
+        native.gaussian_latent_backward(zeros, zeros, 0, None, zeros, reduce="both")
+    with pytest.raises(ValueError, match="d_mean must be"):
+        native.gaussian_latent_backward(zeros, zeros, 0, None, None, out=(zeros[:1], zeros))
     frozen = np.zeros((1, 2, 3), dtype=np.float32)
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="z must be writeable"):
