@@ -48,7 +48,7 @@ bench: $(STAMP) ## time the kernels on this machine
 
 # Uses the environment's own Python when there is no .venv: a GPU machine brings its torch and triton.
 GPU_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
-# All of it within 9 minutes: leases of GPUs are short.
+# All of it within 9 minutes, for a job on a shared machine.
 GPU_SECONDS := 525
 bench-gpu: ## with an NVIDIA GPU: run its tests, then the benchmarks
 	@$(GPU_PYTHON) -c 'import torch; raise SystemExit(not torch.cuda.is_available())' \

@@ -1,17 +1,20 @@
 """Shared settings of the tests."""
 
+import contextlib
 import os
 
-import hypothesis
 import pytest
 
 # Tests are tiny: one thread is faster than many, and the machine may be busy.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-hypothesis.settings.register_profile(
-    "seqvae", deadline=None, derandomize=True, max_examples=30, database=None
-)
-hypothesis.settings.load_profile("seqvae")
+with contextlib.suppress(ImportError):  # the GPU tests also run where there is only pytest
+    import hypothesis
+
+    hypothesis.settings.register_profile(
+        "seqvae", deadline=None, derandomize=True, max_examples=30, database=None
+    )
+    hypothesis.settings.load_profile("seqvae")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
