@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from benchmarks import plots, record
-from benchmarks.bars import CPU, GPU, outcomes
+from benchmarks.bars import GPU, outcomes
 from benchmarks.measure import Row, excused
 from benchmarks.operation import Kind
 from benchmarks.plan import Budget, Job, Plan, plan
@@ -171,8 +171,8 @@ class Run:
             print(f"\nleft out for lack of time ({len(cases)}): {'; '.join(cases)}")
         if self.store:
             path = self.write()
-            parts = GPU if self.kind == "cuda" else CPU
-            bars = [{**row, "result_file": path} for row in outcomes(parts, self.rows)]
+            found = outcomes(GPU, self.rows) if self.kind == "cuda" else []
+            bars = [{**row, "result_file": path} for row in found]
             for bar in bars:
                 print(f"bar {bar['bar']} {'met' if bar['met'] else 'NOT MET'}: {bar['what']}: ")
                 print(f"    {bar['figure']} (target {bar['target']})")

@@ -324,6 +324,8 @@ OPERATION = Operation(
     providers=(
         PLAIN,
         *ours(fused),
+        # Whether the table that chooses it for long sequences chooses well.
+        Provider("seqvae-sdpa", fused, ours=True, path="sdpa", rank=1),
         Provider("sdpa", sdpa(None), prepare=with_mask),
         Provider(
             "sdpa-flash",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks import kernels, plots, record
-from benchmarks.bars import CPU, GPU, outcomes
+from benchmarks.bars import GPU, outcomes
 from benchmarks.kernels import Run
 from benchmarks.measure import Row, base_row, excused
 from benchmarks.operation import Kind
@@ -242,7 +242,7 @@ def test_a_bar_is_met_only_where_every_case_meets_it() -> None:
 
 
 def test_a_bar_without_figures_is_absent_and_a_wrong_one_not_met() -> None:
-    assert outcomes((*GPU, *CPU), []) == []
+    assert outcomes(GPU, []) == []
     op, case = "prefix_attention", case_of("prefix_attention")
     rows = group(op, case, "forward", {"seqvae": 1.0, "eager": 9.0})
     assert bar(outcomes(GPU, rows), "K2 forward, 32 steps, against the best SDPA") is None
@@ -254,13 +254,11 @@ def test_a_bar_without_figures_is_absent_and_a_wrong_one_not_met() -> None:
 
 
 def test_every_bar_speaks_of_a_case_that_exists() -> None:
-    parts: list[tuple[Kind, Any]] = [("cuda", part) for part in GPU]
-    parts += [("cpu", part) for part in CPU]
-    for kind, part in parts:
+    for part in GPU:
         operation = REGISTRY[part.op]
         chosen = [
             case
-            for case in operation.cases(kind)
+            for case in operation.cases("cuda")
             for mode in case.modes
             if part.chosen(base_row(operation, case, operation.provider("seqvae"), mode))
         ]
