@@ -14,7 +14,16 @@ import subprocess
 import sys
 from typing import Any
 
-CPU = ("kernels", "importance", "throughput", "memory", "kill", "prepare")
+CPU = (
+    "kernels",
+    "gaussian_cpu",
+    "traffic",
+    "importance",
+    "throughput",
+    "memory",
+    "kill",
+    "prepare",
+)
 # Called, not started: a GPU machine may have no command-line library.
 GPU: dict[str, dict[str, Any]] = {
     "kernels": {"argv": ["--gpu"]},
