@@ -8,6 +8,8 @@
 // What they compute is defined by seqvae.ops.kl_rows and seqvae.ops.sample_latent. CPU: float, by the native twins. CUDA:
 // float, float16 and bfloat16, by the embedded kernels, on the runtime's stream.
 #define ORT_API_MANUAL_INIT
+#include <cstring>
+
 #include "ort_ops.h"
 
 namespace seqvae {
@@ -42,6 +44,8 @@ Statistics statistics(const Ort::KernelContext& context) {
 }
 
 namespace {
+
+constexpr const char* kCpu = "CPUExecutionProvider";
 
 SeqvaeGaussian request(const Statistics& statistics) {
   SeqvaeGaussian found{};
@@ -95,6 +99,21 @@ struct CpuSampleLatent : SampleLatent {
   }
 };
 
+Ort::CustomOpDomain operators() {
+  constexpr auto kFloat = ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT;
+  static const Op<CpuKLRows, kFloat> kl(kCpu);
+  static const Op<CpuSampleLatent, kFloat> sample(kCpu);
+  Ort::CustomOpDomain domain("ai.seqvae");
+#if defined(SEQVAE_ORT_CUDA_PROVIDER)
+  add_cuda(domain, SEQVAE_ORT_CUDA_PROVIDER);
+  // Tests without a GPU put the CUDA operators in the CPU operators' place.
+  if (std::strcmp(SEQVAE_ORT_CUDA_PROVIDER, kCpu) == 0) return domain;
+#endif
+  domain.Add(&kl);
+  domain.Add(&sample);
+  return domain;
+}
+
 }  // namespace
 
 }  // namespace ort
@@ -110,18 +129,9 @@ extern "C" SEQVAE_ORT_EXPORT OrtStatus* ORT_API_CALL RegisterCustomOps(OrtSessio
   Ort::InitApi(api);
   try {
     using namespace seqvae::ort;
-    static const Op<CpuKLRows, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT> kl(nullptr);
-    static const Op<CpuSampleLatent, ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT> sample(nullptr);
-    static const Ort::CustomOpDomain domain = [] {
-      Ort::CustomOpDomain made("ai.seqvae");
-      made.Add(&kl);
-      made.Add(&sample);
-#if defined(SEQVAE_HAS_CUBINS)
-      add_cuda(made);
-#endif
-      return made;
-    }();
-    return api->AddCustomOpDomain(options, domain);
+    // Never freed: the runtime may be gone when this library's static objects are destroyed.
+    static const Ort::CustomOpDomain* const domain = new Ort::CustomOpDomain(operators());
+    return api->AddCustomOpDomain(options, *domain);
   } catch (const std::exception& error) {
     return api->CreateStatus(ORT_FAIL, error.what());
   }

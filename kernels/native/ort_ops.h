@@ -105,7 +105,7 @@ struct Computed : Kernel {
   }
 };
 
-// An operator for one provider (null: CPU) and one element type.
+// An operator for one provider and one element type.
 template <class Kernel, ONNXTensorElementDataType kType>
 struct Op : Ort::CustomOpBase<Op<Kernel, kType>, Computed<Kernel>, true> {
   explicit Op(const char* provider) : provider_(provider) {}
@@ -121,9 +121,7 @@ struct Op : Ort::CustomOpBase<Op<Kernel, kType>, Computed<Kernel>, true> {
   }
 
   const char* GetName() const { return Kernel::kName; }
-  const char* GetExecutionProviderType() const {
-    return provider_ == nullptr ? "CPUExecutionProvider" : provider_;
-  }
+  const char* GetExecutionProviderType() const { return provider_; }
   size_t GetInputTypeCount() const { return Kernel::kInputs; }
   ONNXTensorElementDataType GetInputType(size_t index) const {
     if (index < 2) return kType;
@@ -145,9 +143,8 @@ struct Op : Ort::CustomOpBase<Op<Kernel, kType>, Computed<Kernel>, true> {
   const char* provider_;
 };
 
-#if defined(SEQVAE_HAS_CUBINS)
-void add_cuda(Ort::CustomOpDomain& domain);
-#endif
+// The operators that launch embedded kernels, for the types that have any.
+void add_cuda(Ort::CustomOpDomain& domain, const char* provider);
 
 }  // namespace ort
 }  // namespace seqvae

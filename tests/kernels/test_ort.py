@@ -6,7 +6,10 @@ from Debian's package libonnxruntime-dev.
 
 import functools
 import importlib.util
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +155,74 @@ def test_mistakes_are_named() -> None:
     for attributes, message in (({"samples": -1}, "negative"), ({"rounds": 8}, "7 or 10")):
         with pytest.raises(Exception, match=message):
             session("SampleLatent", {**STATISTICS, "seed": "int64"}, **attributes)
+
+
+def python_launch(
+    op: str, many: bool = False, samples: int = 1, scale: float = 1.0
+) -> tuple[str, list[str]]:
+    """Variant, and grid, threads and arguments (addresses as "*") that the Python launcher starts for [66, 64] rows."""
+    from seqvae.kernels import gaussian_launch as kernels
+
+    calls: list[Any] = []
+    x, seed = torch.zeros(66, 64), torch.zeros(1, dtype=torch.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "start", lambda *call: calls.append(call))
+        if op == "kl_rows":
+            kernels.kl_rows("aot", kernels.plan(op, 90, x, x), x, x, 1.5)
+        else:
+            plan = kernels.plan(op, 90, x, x, MANY=many, ROUNDS=10)
+            offset = seed if many else None
+            kernels.sample_latent(
+                *("aot", plan, x, x, seed, offset),
+                offset_value=0,
+                samples=samples,
+                noise_scale=scale,
+            )
+    ((_, variant, _, grid, arguments, _, launch),) = calls
+    slots = [grid[0], 1, 1, 32 * launch.warps]
+    text = [str(slot) for slot in slots]
+    for value in arguments:
+        if isinstance(value, torch.Tensor):
+            text.append("*")
+        else:
+            bits = value if type(value) is int else np.float32(value).view(np.uint32).item()
+            text.append(f"{bits:x}")
+    return variant, text
+
+
+@toy.needs_compilers
+def test_cuda_operators_launch_what_the_python_launcher_launches() -> None:
+    # No CUDA provider runs here: the operators stand in for the CPU's, and the driver takes notes.
+    from seqvae.kernels.aot.build import build
+
+    expected = {
+        "kl": python_launch("kl_rows"),
+        "one": python_launch("sample_latent"),
+        "many": python_launch("sample_latent", True, 3, 0.5),
+    }
+    cubins = toy.workplace() / "gaussian"
+    names = [variant for variant, _ in expected.values()]
+    build(cubins, [90], modules=["seqvae.kernels.gaussian_launch"], names=names)
+    built = toy.cmake(
+        f"-DORT_INCLUDE_DIR={HEADERS}",
+        f"-DSEQVAE_CUBINS={cubins}",
+        "-DSEQVAE_ORT_CUDA_PROVIDER=CPUExecutionProvider",
+        name="ort_cuda",
+    )
+    paths = {"PYTHONPATH": str(toy.ROOT), "LD_LIBRARY_PATH": str(toy.driver())}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.ort_launches", str(built)],
+        cwd=toy.ROOT,
+        env={**os.environ, **paths},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for case, (variant, launched) in expected.items():
+        name, x, y, z, threads, _, stream, *slots = found[case].split()
+        got = [x, y, z, threads, *slots]
+        hidden = ["*" if want == "*" else have for have, want in zip(got, launched, strict=True)]
+        assert (name, stream, hidden) == ("cuLaunchKernel", "(nil)", launched), variant
+    assert "no kernel kl_rows_fp32_d*_w1 for D = 63 on sm_90" in found["narrow"]
