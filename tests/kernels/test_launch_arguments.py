@@ -24,6 +24,7 @@ class Starts:
     """Takes the place of ``start`` and compares."""
 
     def __init__(self, module: str, arch: int) -> None:
+        self.module: Any = importlib.import_module(module)
         self.variants = registry.variants(module, arch)
         self.names: list[str] = []
 
@@ -73,7 +74,7 @@ def watch(arch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str]
     def replace(name: str) -> Starts:
         module = f"seqvae.kernels.{name}"
         starts = Starts(module, arch)
-        monkeypatch.setattr(importlib.import_module(module), "start", starts)
+        monkeypatch.setattr(starts.module, "start", starts)
         return starts
 
     yield replace
@@ -84,9 +85,8 @@ def watch(arch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str]
 def test_decode_attention(
     watch: Callable[[str], Starts], arch: int, dtype: torch.dtype, head: int
 ) -> None:
-    from seqvae.kernels import decode_attention as module
-
     starts = watch("decode_attention")
+    module = starts.module
     query = torch.zeros(2, 3, head, dtype=dtype)
     cache = torch.zeros(2, 3, 256, head, dtype=dtype)
     prefix = torch.zeros(2, 3, 5, head, dtype=dtype)
@@ -97,3 +97,86 @@ def test_decode_attention(
             module.decode_attention("aot", *inputs, *extras, arch=arch, splits=splits)
     assert len(starts.names) == 2 * 3
     assert len(set(starts.names)) == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=DTYPES.get)
+@pytest.mark.parametrize("dim", [16, 64, 256, 1024])
+def test_gaussian_latent(
+    watch: Callable[[str], Starts], arch: int, dtype: torch.dtype, dim: int
+) -> None:
+    starts = watch("gaussian_launch")
+    module = starts.module
+    # Packed statistics: halves of one matrix.
+    packed = torch.zeros(70, 2 * dim, dtype=dtype)
+    mean, log_variance = packed[:, :dim], packed[:, dim:]
+    seed, offset = torch.zeros(1).long(), torch.ones(1).long()
+    mask = torch.ones(70, dtype=torch.bool)
+    common = {"offset_value": 2**40, "samples": 1, "noise_scale": 0.5, "clamp": (-1.0, 1.0)}
+    last = {"MANY": False, "ROUNDS": 10}
+    for kl in ("rows", "dimensions", "elements"):
+        if kl != "rows" and dim not in module.SHIPPED:
+            continue
+        main = module.plan("gaussian_latent_forward", arch, mean, mean, KL=kl, CLAMP=False, **last)
+        plans = (main, module.means_plan(1, arch)) if kl == "dimensions" else (main,)
+        for given in ((seed, None, None), (seed, offset, mask)):
+            z, kl_rows, kl_dimensions, scale = module.forward(
+                *("aot", plans, mean, log_variance, *given),
+                **common,
+                rows_wanted=True,
+                row_nats=0.0,
+                nats=float("-inf"),
+                width=1,
+            )
+            kind = "elements" if kl == "elements" else "reduced"
+            if kind == "elements" or dim in module.SHIPPED:
+                back = module.plan(
+                    *("gaussian_latent_backward", arch, mean, mean, packed, packed),
+                    KL=kind,
+                    FREE=False,
+                    CLAMP=False,
+                    **last,
+                )
+                gradients = torch.zeros_like(packed)
+                module.backward(
+                    *("aot", back, mean, log_variance, *given, z, kl_rows, kl_dimensions, scale),
+                    *(gradients[:, :dim], gradients[:, dim:]),
+                    **common,
+                    row_nats=0.0,
+                )
+    many = {"MANY": dim in module.SHIPPED, "ROUNDS": 10}
+    drawn = module.plan("sample_latent", arch, mean, mean, **many)
+    settings = {"offset_value": 0, "samples": 3, "noise_scale": 1.0}
+    module.sample_latent("aot", drawn, mean, log_variance, seed, offset, **settings)
+    module.kl_rows("aot", module.plan("kl_rows", arch, mean, mean), mean, log_variance, 0.0)
+    assert len(starts.names) == (2 * (2 + 3 + 2) + 2 if dim in module.SHIPPED else 2 + 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=DTYPES.get)
+@pytest.mark.parametrize("steps", [5, 63, 300])
+def test_prefix_attention(
+    watch: Callable[[str], Starts], arch: int, dtype: torch.dtype, steps: int
+) -> None:
+    from seqvae.kernels import attention_tiles
+
+    starts = watch("prefix_attention_launch")
+    module = starts.module
+    # As a projection leaves them: heads side by side.
+    query, key, value = torch.zeros(3, 2, steps, 4, 64, dtype=dtype).transpose(2, 3).unbind()
+    prefix = torch.zeros(2, 4, 3, 64, dtype=dtype)
+    table = torch.zeros(steps, 32)
+    absent = (None, None, None, None, None)
+    full = (prefix, prefix.clone(), torch.ones(2).long(), table, table.clone())
+    for extras in (absent, full):
+        inputs = module.Inputs(query, key, value, *extras, causal=True, arch=arch)
+        single = attention_tiles.tile(steps, inputs.prefix, 64, dtype.itemsize, arch) is not None
+        if not single and not attention_tiles.is_tiled(
+            steps, inputs.prefix, 64, dtype.itemsize, arch
+        ):
+            continue
+        output = torch.zeros_like(query)
+        logsumexp = None if single else torch.zeros(2, 4, steps)
+        module.forward("aot", output, logsumexp, inputs)
+        saved = None if logsumexp is None else (output.clone(), logsumexp)
+        grads = tuple(torch.zeros_like(x) for x in (query, key, value, prefix, prefix))
+        module.backward("aot", grads, output, saved, inputs)
+    assert starts.names or steps > 16
