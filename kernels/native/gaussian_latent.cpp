@@ -142,7 +142,7 @@ int32_t seqvae_gaussian_forward(const SeqvaeGaussian* given) {
     const double divisor = counted > 0 ? static_cast<double>(counted) : 1.0;
     for (int64_t j = 0; j < request.dim; ++j) {
       double sum = 0.0;
-      for (int64_t c = 0; c < work.chunks.count; ++c) sum += sums[c * request.dim + j];
+      for (int64_t c = 0; c < work.chunks.count; ++c) sum += work.sums[c * request.dim + j];
       request.kl_dimensions[j] = static_cast<float>(sum / divisor);
     }
   }
