@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -91,17 +91,27 @@ class Pair:
     saved_bytes: int
 
 
-def eager(contender: Contender) -> Pair:
-    """Count a provider that is not compiled."""
+def eager(
+    contender: Contender, done: Callable[[Literal["forward", "backward"]], None] | None = None
+) -> Pair:
+    """Count a provider that is not compiled.
+
+    Args:
+        contender: of it.
+        done: called when a pass has ended.
+    """
+    done = done or (lambda mode: None)
     with contender.active():
         inputs = contender.inputs(0)
         with Counter() as forward:
             outputs = contender.run(inputs)
+        done("forward")
         backward = Counter()
         if contender.differentiable:
             upstream = contender.gradients(outputs, 0)
             with backward:
                 torch.autograd.grad(outputs, contender.leaves(inputs), upstream)
+        done("backward")
         del outputs
     saved = contender.saved() or (0, 0)
     return Pair(forward.count, backward.count, *saved)

@@ -4,7 +4,7 @@
 
 A pass is one read or write of a tensor as large as z (K1), the queries (K2) or a cache (K3). Eager code is counted
 operator by operator, compiled code by the inputs and outputs of its graphs (what its kernels exchange comes on top) and the
-kernels of Inductor's schedule for a CPU, ours by the tensors of its operators and by the kernels that they start in Triton's
+kernels of Inductor's schedule for a CPU, ours by the tensors of its operators and the kernels that they start, both in Triton's
 interpreter. Written: benchmarks/results/traffic.json, traffic.md and the ledger's row.
 """
 
@@ -30,6 +30,7 @@ CPU = torch.device("cpu")
 MODES: tuple[Mode, Mode] = ("forward", "backward")
 # Of a pass: seeds, and K3's tables of angles, of which it reads one row.
 SLACK = 0.1
+RIVALS = ("eager", "eager-float32", "sdpa")
 LABELS = {"gaussian_latent": "K1", "prefix_attention": "K2", "decode_attention": "K3"}
 
 
@@ -77,7 +78,7 @@ def entry(operation: Operation, case: Case, name: str, pair: counting.Pair) -> E
 
 
 def counted(operation: Operation, case: Case, *, schedule: bool = True) -> list[Entry]:
-    """All lines of a case but the launches of ours, which need another process.
+    """Lines of a case: eager variants and what torch.compile makes of the first.
 
     Args:
         operation: which.
@@ -85,22 +86,24 @@ def counted(operation: Operation, case: Case, *, schedule: bool = True) -> list[
         schedule: whether to count Inductor's kernels, which takes seconds.
     """
     found = []
-    names = ["eager", "eager-float32", "sdpa", "seqvae"]
     for provider in operation.providers:
-        if provider.name not in names or provider.missing(case, CPU) is not None:
-            continue
-        contender = Contender(operation, case, provider, CPU)
-        found.append(entry(operation, case, provider.name, counting.eager(contender)))
+        if provider.name in RIVALS and provider.missing(case, CPU) is None:
+            contender = Contender(operation, case, provider, CPU)
+            found.append(entry(operation, case, provider.name, counting.eager(contender)))
     plain = Contender(operation, case, operation.provider("eager"), CPU)
     pair = counting.compiled(plain, schedule=schedule)
     found.append(entry(operation, case, "compile", pair))
     return found
 
 
-def started() -> dict[str, dict[str, list[str]]]:
-    """Kernels that ours starts in each case and mode, in a process with Triton's interpreter."""
+def fused() -> list[Entry]:
+    """Lines of ours, from a process with Triton's interpreter.
+
+    Raises:
+        RuntimeError: it failed.
+    """
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.traffic", "--launches"],
+        [sys.executable, "-m", "benchmarks.traffic", "--fused"],
         cwd=record.ROOT,
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
@@ -108,31 +111,37 @@ def started() -> dict[str, dict[str, list[str]]]:
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"counting launches failed:\n{done.stderr[-2000:]}")
-    found: dict[str, dict[str, list[str]]] = json.loads(done.stdout.splitlines()[-1])
+        raise RuntimeError(f"counting ours failed:\n{done.stderr[-2000:]}")
+    found: list[Entry] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
-def interpreted() -> dict[str, dict[str, list[str]]]:
-    """`started`, in this process."""
-    found: dict[str, dict[str, list[str]]] = {}
+def interpreted() -> list[Entry]:
+    """`fused`, in this process: what its operators read and write, and the kernels that they start."""
+    found = []
     with counting.launches() as names:
         for operation, case in cases():
             provider = replace(operation.provider("seqvae"), path="triton")
             contender = Contender(operation, case, provider, CPU)
-            modes: dict[str, list[str]] = {}
-            with contender.active():
-                inputs = contender.inputs(0)
-                outputs = contender.run(inputs)
-                modes["forward"] = list(names)
-                names.clear()
-                if contender.differentiable:
-                    upstream = contender.gradients(outputs, 0)
-                    torch.autograd.grad(outputs, contender.leaves(inputs), upstream)
-                modes["backward"] = list(names)
-                names.clear()
-            found[f"{operation.name} {case.name}"] = modes
+            kernels: dict[Mode, list[str]] = {}
+            pair = counting.eager(contender, lambda mode, into=kernels: drain(names, mode, into))
+            line = entry(operation, case, "seqvae", pair)
+            names.clear()
+            found.append({**line, "kernels": kernels, "operators": operators(pair)})
+            for mode, started in kernels.items():
+                found[-1][f"{mode}_launches"] = len(started)
     return found
+
+
+def drain(names: list[str], mode: Mode, into: dict[Mode, list[str]]) -> None:
+    """Move what was started so far to a mode's list."""
+    into[mode] = list(names)
+    names.clear()
+
+
+def operators(pair: counting.Pair) -> dict[Mode, list[str]]:
+    """What torch saw of each pass."""
+    return {"forward": pair.forward.names, "backward": pair.backward.names}
 
 
 def faults(entries: list[Entry]) -> list[str]:
@@ -201,26 +210,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--launches", action="store_true", help=argparse.SUPPRESS)
-    if parser.parse_args().launches:
+    parser.add_argument("--fused", action="store_true", help=argparse.SUPPRESS)
+    if parser.parse_args().fused:
         print(json.dumps(interpreted()))
         return 0
-    kernels = started()
+    ours = fused()
     entries: list[Entry] = []
     for operation, case in cases():
-        for line in counted(operation, case):
-            if line["provider"] == "seqvae":
-                modes = kernels[f"{operation.name} {case.name}"]
-                line["kernels"] = modes
-                for mode, names in modes.items():
-                    line[f"{mode}_launches"] = len(names)
-            entries.append(line)
+        entries += counted(operation, case)
+        entries += [e for e in ours if (e["op"], e["case"]) == (operation.name, case.name)]
         print(f"{operation.name} {case.name}", flush=True)
     text, wrong = table(entries), faults(entries)
     print(text, *wrong, sep="\n")
     path = record.write_result("traffic", {"entries": entries})
     path.with_suffix(".md").write_text(text, encoding="utf-8")
-    ours = [line for line in entries if line["provider"] == "seqvae"]
     row = {
         "bar": "1",
         "what": "traffic gate: passes, launches and kept tensors of the fused operations",
