@@ -48,7 +48,7 @@ def eager(case: Case) -> Run:
 def fused(case: Case) -> Run:
     """Ours."""
     del case
-    from seqvae.ops import sample_latent
+    from seqvae.ops.sample_latent import sample_latent
 
     def run(inputs: Inputs) -> Outputs:
         return (sample_latent(inputs["statistics"], None, inputs["seed"]),)
