@@ -39,7 +39,7 @@ class Count:
     Attributes:
         launches: kernels.
         nbytes: read and written.
-        names: of the operators, in order.
+        names: of the operators, in order; those of torch without a namespace.
     """
 
     launches: int = 0
@@ -75,9 +75,12 @@ class Counter(TorchDispatchMode):
         else:
             # What is changed in place is an argument, not a result, of our operators.
             moved = sum(read.values()) + written
+        if not moved:
+            # torch starts no kernel for tensors without elements.
+            return out
         self.count.launches += 1
         self.count.nbytes += moved
-        self.count.names.append(name)
+        self.count.names.append(name if func.namespace == "aten" else f"{func.namespace}.{name}")
         return out
 
 
