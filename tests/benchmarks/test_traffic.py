@@ -57,9 +57,9 @@ def test_compiled_latents_pass_four_and_six_times_and_keep_their_noise() -> None
 
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs triton")
 def test_fused_code_moves_starts_and_keeps_no_more_than_it_must() -> None:
-    lines = traffic.fused()
+    lines = traffic.fused(rows=16)
     assert [(line["op"], line["case"]) for line in lines] == [
-        (operation.name, case.name) for operation, case in traffic.cases()
+        (operation.name, case.name) for operation, case in traffic.cases(16)
     ]
     assert traffic.faults(lines) == []
 
