@@ -54,6 +54,35 @@ def test_known_answers(
     assert tuple(int(word) for word in words) == answer
 
 
+# The philox4x32 7 lines of the same file.
+KNOWN_7 = [
+    ((0, 0, 0, 0), (0, 0), (0x5F6FB709, 0x0D893F64, 0x4F121F81, 0x4F730A48)),
+    (
+        (0xFFFFFFFF,) * 4,
+        (0xFFFFFFFF,) * 2,
+        (0x5207DDC2, 0x45165E59, 0x4D8EE751, 0x8C52F662),
+    ),
+    (
+        (0x243F6A88, 0x85A308D3, 0x13198A2E, 0x03707344),
+        (0xA4093822, 0x299F31D0),
+        (0x4DFCCABA, 0x190A87F0, 0xC47362BA, 0xB6B5242A),
+    ),
+]
+
+
+@pytest.mark.parametrize(("counter", "key", "answer"), KNOWN_7)
+def test_known_answers_of_seven_rounds(
+    counter: tuple[int, ...], key: tuple[int, int], answer: tuple[int, ...]
+) -> None:
+    words = philox4x32(
+        torch.tensor([signed(*key)]),
+        torch.tensor([signed(counter[0], counter[1])]),
+        signed(counter[2], counter[3]),
+        rounds=7,
+    )
+    assert tuple(int(word) for word in words) == answer
+
+
 @given(
     seed=st.integers(-(2**63), 2**63 - 1),
     start=st.integers(0, 2**40),
