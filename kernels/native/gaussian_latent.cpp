@@ -10,7 +10,7 @@
 namespace seqvae {
 namespace {
 
-// A thread takes at least this many elements at a time, 20 us of work; to wake it costs some 10 us.
+// A thread takes at least this many elements at a time, 30 us of work: much less would not pay to wake it.
 constexpr int64_t kChunk = 1 << 14;
 constexpr int64_t kMostChunks = 256;
 

@@ -139,11 +139,7 @@ class NormalTile {
     const int64_t wanted = (skipped + count + 3) / 4;
     const int64_t blocks = (wanted + kGroup - 1) / kGroup * kGroup;
     philox_blocks<Rounds>(stream, first / 4, blocks, words_);
-    transform(blocks, words_[0], words_[1], lanes_[0], lanes_[1]);
-    transform(blocks, words_[2], words_[3], lanes_[2], lanes_[3]);
-    for (int64_t b = 0; b < blocks; ++b) {
-      for (int l = 0; l < 4; ++l) values_[4 * b + l] = lanes_[l][b];
-    }
+    transform(blocks, words_[0], words_[1], words_[2], words_[3], values_);
     return values_ + skipped;
   }
 
@@ -152,13 +148,20 @@ class NormalTile {
   static constexpr int kBlocks = ((MaxCount + 6) / 4 + kGroup - 1) / kGroup * kGroup;
 
   static void transform(int64_t blocks, const uint32_t* __restrict word1,
-                        const uint32_t* __restrict word2, float* __restrict first,
-                        float* __restrict second) {
-    for (int64_t b = 0; b < blocks; ++b) pair_to_normal(word1[b], word2[b], first[b], second[b]);
+                        const uint32_t* __restrict word2, const uint32_t* __restrict word3,
+                        const uint32_t* __restrict word4, float* __restrict values) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      float n0, n1, n2, n3;
+      pair_to_normal(word1[b], word2[b], n0, n1);
+      pair_to_normal(word3[b], word4[b], n2, n3);
+      values[4 * b] = n0;
+      values[4 * b + 1] = n1;
+      values[4 * b + 2] = n2;
+      values[4 * b + 3] = n3;
+    }
   }
 
   alignas(64) uint32_t words_[4][kBlocks];
-  alignas(64) float lanes_[4][kBlocks];
   alignas(64) float values_[4 * kBlocks];
 };
 
