@@ -67,7 +67,7 @@ def main() -> int:
         if arguments.update_budgets:
             print(f"wrote {gate.update(kernels, whole=arguments.only is None)}")
         problems = gate.check(kernels) if arguments.gate or arguments.update_budgets else []
-    except UserError as error:
+    except (UserError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     except CompileError as error:
