@@ -38,10 +38,12 @@ def test_a_wrong_provider_stops_the_run(wrong: str) -> None:
 
 def test_the_ledger_takes_the_worst_large_shape() -> None:
     def case(rows: int, threads: int, ratio: float) -> dict[str, object]:
-        found = {"native": {"eager": ratio, "compile": 9.0}}
-        return {"rows": rows, "dim": 64, "threads": threads, "ratios": found}
+        sizes = {"rows": rows, "dim": 64, "threads": threads}
+        by_median = {"native": {"eager": ratio, "compile": 9.0}}
+        by_least = {"native": {"eager": ratio - 0.6, "compile": 9.5}}
+        return {**sizes, "ratios": by_median, "ratios_of_least": by_least}
 
     cases = [case(2**14, 2, 4.0), case(2**16, 2, 3.5), case(2**10, 2, 1.0), case(2**14, 1, 2.0)]
     eager_row, compile_row = bars(cases, threads=2)
-    assert (eager_row["figure"], eager_row["met"]) == (3.5, True)
+    assert (eager_row["figure"], eager_row["met"]) == (2.9, False)
     assert (compile_row["figure"], compile_row["met"]) == (9.0, True)
