@@ -165,10 +165,14 @@ class Run:
     def finish(self) -> int:
         """Ledger, curves and exit code."""
         red = [row for row in self.rows if is_red(row)]
-        left = [row for row in self.rows if row["status"] == "left out"]
+        left: dict[str, dict[str, None]] = {}
+        for row in self.rows:
+            if row["status"] == "left out":
+                left.setdefault(f"{row['op']} {row['case']}", {})[row["provider"]] = None
         if left:
-            cases = dict.fromkeys(f"{row['op']} {row['case']} {row['provider']}" for row in left)
-            print(f"\nleft out for lack of time ({len(cases)}): {'; '.join(cases)}")
+            print("\nleft out for lack of time:")
+        for case, providers in left.items():
+            print(f"  {case}: {', '.join(providers)}")
         if self.store:
             path = self.write()
             found = outcomes(GPU, self.rows) if self.kind == "cuda" else []

@@ -24,8 +24,8 @@ Row = dict[str, Any]
 # Host-side figures are medians of this many rounds of this many calls.
 HOST_ROUNDS, HOST_CALLS = 3, 20
 # On a CPU a sample lasts at least this long, so that the clock's steps do not show, and all samples of a case in one
-# mode together about as long as the second, if there are three rounds of them.
-SAMPLE_SECONDS, CASE_SECONDS, LEAST_ROUNDS = 2e-3, 2.0, 3
+# mode together about as long as the second, unless that is less than three rounds.
+SAMPLE_SECONDS, CASE_SECONDS, LEAST_ROUNDS = 2e-3, 1.0, 3
 
 
 def base_row(operation: Operation, case: Case, provider: Provider, mode: Mode) -> Row:

@@ -46,7 +46,7 @@ def cases(kind: Kind) -> tuple[Case, ...]:
     if kind == "cpu":
         return (
             case("rows", fp32, 1 << 13, 128, 0),
-            case("rows", fp32, 1 << 13, 128, 1, packed=True),
+            case("rows", fp32, 1 << 13, 128, 2, packed=True),
             case("rows", fp32, 1 << 9, 128, 2),
             case("dimensions", fp32, 1 << 13, 128, 2),
         )

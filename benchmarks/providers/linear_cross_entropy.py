@@ -27,7 +27,7 @@ def cases(kind: Kind) -> tuple[Case, ...]:
     if kind == "smoke":
         return (case(torch.float32, 7, 8, 33, 0),)
     if kind == "cpu":
-        return (case(torch.float32, 512, 128, 4096, 2),)
+        return (case(torch.float32, 512, 128, 4096, 1),)
     bf16 = torch.bfloat16
     return case(bf16, 4096, 512, 32_000, 2), case(bf16, 1024, 512, 32_000, 3)
 

@@ -28,7 +28,7 @@ def cases(kind: Kind) -> tuple[Case, ...]:
     if kind == "smoke":
         return (case(torch.float32, 6, 5, 0),)
     if kind == "cpu":
-        return (case(torch.float32, 1 << 13, 128, 2),)
+        return (case(torch.float32, 1 << 13, 128, 1),)
     bf16 = torch.bfloat16
     return case(bf16, 1 << 18, 128, 2), case(bf16, 1 << 9, 128, 3)
 
