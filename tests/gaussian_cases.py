@@ -146,8 +146,7 @@ def truth(case: Case, noise: Tensor | None = None) -> list[Tensor]:
     found = reference.forward(mean, log_variance, seed, None, mask, how, torch.float64)
     outputs = [x for x in found[:3] if x is not None]
     if noise is not None:
-        bounded = log_variance.clamp(how.low, how.high) if log_variance is not None else None
-        assert bounded is not None
+        bounded = reference.halves(mean, log_variance)[1].clamp(how.low, how.high)
         spread = (0.5 * bounded).exp() * noise.double() * case.noise_scale
         if mask is not None:
             spread = torch.where(mask[:, None], spread, 0.0)

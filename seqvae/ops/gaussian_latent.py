@@ -50,7 +50,7 @@ class _GaussianLatent(torch.autograd.Function):
         seed: Tensor,
         offset: Tensor | None,
         mask: Tensor | None,
-        *settings: Any,  # noqa: ANN401
+        settings: Settings,
     ) -> operators.Four:
         found: operators.Four = operators.gaussian_latent_forward(
             mean, log_variance, seed, offset, mask, *settings
@@ -59,7 +59,7 @@ class _GaussianLatent(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: operators.Four) -> None:  # noqa: ANN401
-        settings, scale = Settings(*inputs[5:]), output[3]
+        settings, scale = inputs[5], output[3]
         means = settings.reduce in ("dimensions", "both")
         ctx.save_for_backward(*inputs[:5], scale if means else None)
         ctx.mark_non_differentiable(scale)
@@ -76,7 +76,7 @@ class _GaussianLatent(torch.autograd.Function):
         else:
             of_mean, of_log_variance = operators.gaussian_latent_backward(*arguments, *ctx.settings)
         second = None if log_variance is None else of_log_variance
-        return of_mean, second, *(None,) * (3 + len(ctx.settings))
+        return of_mean, second, None, None, None, None
 
 
 @overload
@@ -164,7 +164,7 @@ def gaussian_latent(
         z, kl, groups, _ = reference.forward(mean, log_variance, seed, stream, mask, settings)
     elif torch.is_grad_enabled():
         arguments = (mean, log_variance, seed, stream, mask)
-        z, kl, groups, _ = _GaussianLatent.apply(*arguments, *settings)  # type: ignore[no-untyped-call]
+        z, kl, groups, _ = _GaussianLatent.apply(*arguments, settings)  # type: ignore[no-untyped-call]
     else:
         z, kl, groups, _ = operators.gaussian_latent_forward(
             mean, log_variance, seed, stream, mask, *settings

@@ -101,6 +101,18 @@ def test_a_compiled_program_takes_any_seed_and_offset() -> None:
             )
 
 
+def test_a_compiled_program_without_gradients() -> None:
+    def call(statistics: Tensor, seed: Tensor) -> tuple[Tensor, Tensor]:
+        return gaussian_latent(statistics, None, seed, reduce="rows")
+
+    compiled = torch.compile(call, fullgraph=True, dynamic=True, backend="aot_eager")
+    statistics = torch.randn(4, 16)
+    expected = call(statistics, SEED)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(statistics, SEED), expected)
+    torch.testing.assert_close(compiled(statistics, SEED), expected)
+
+
 class Network(nn.Module):
     """A posterior network and its latent."""
 
