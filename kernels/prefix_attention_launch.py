@@ -33,9 +33,18 @@ FLOAT32 = ("cosine", "sine", "logsumexp", "drop")
 
 
 @functools.cache
-def _no_lengths(device: torch.device) -> Tensor:
-    # An address of the right type, never read.
-    return torch.zeros(1, dtype=torch.int64, device=device)
+def _absent(device: torch.device, dtype: torch.dtype) -> Tensor:
+    # An address of the right type, never read; another type would compile the kernel again.
+    return torch.zeros(1, dtype=dtype, device=device)
+
+
+def _strides(x: Tensor | None) -> tuple[int, ...]:
+    """The first three; 0 where the axis has one element, whose stride may be anything."""
+    if x is None:
+        return 0, 0, 0
+    return tuple(
+        step if size > 1 else 0 for size, step in zip(x.shape[:3], x.stride()[:3], strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -83,22 +92,22 @@ class Inputs:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Query to sine in the order of every kernel; what is absent is never read."""
-        query, key, value = self.query, self.key, self.value
+        query, key, value, device = self.query, self.key, self.value, self.query.device
         return (
             query,
             key,
             value,
             key if self.prefix_key is None else self.prefix_key,
             value if self.prefix_value is None else self.prefix_value,
-            _no_lengths(query.device) if self.lengths is None else self.lengths,
-            query if self.cosine is None else self.cosine,
-            query if self.sine is None else self.sine,
+            _absent(device, torch.int64) if self.lengths is None else self.lengths,
+            _absent(device, torch.float32) if self.cosine is None else self.cosine,
+            _absent(device, torch.float32) if self.sine is None else self.sine,
         )
 
     def integers(self) -> tuple[int, ...]:
         """The strides of query, key, value, prefix key and prefix value, then what `VALUES` names."""
         read = (self.query, self.key, self.value, self.prefix_key, self.prefix_value)
-        strides = [step for x in read for step in ((0, 0, 0) if x is None else x.stride()[:3])]
+        strides = [step for x in read for step in _strides(x)]
         padded, rotated = int(self.lengths is not None), int(self.cosine is not None)
         heads = self.query.shape[1]
         return *strides, self.steps, self.prefix, heads, int(self.causal), padded, rotated
@@ -220,7 +229,7 @@ def backward(
     chosen = chosen or plans(inputs, tiled=saved is not None, backward=True)
     given: list[Tensor | int] = [
         *inputs.tensors(),
-        *grad.stride()[:3],
+        *_strides(grad),
         *inputs.integers(),
     ]
     if saved is None:

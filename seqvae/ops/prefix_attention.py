@@ -241,7 +241,7 @@ def prefix_attention(
         # What autocast does for torch's attention.
         parts = tuple(_autocast(x, device) for x in parts)  # type: ignore[assignment]
     tensors: Tensors = (*parts, lengths, *(rotary if rotary is not None else (None, None)))
-    asked = None if compiling else forced()
+    asked = forced()
     to, why = route(tensors)
     # An exported program is for other machines, whose sizes may take another row.
     if torch.compiler.is_exporting():
