@@ -29,8 +29,10 @@ def test_readme_runs(
     assert len(COMMANDS) >= 8
     for command in COMMANDS:
         assert main(shlex.split(command, comments=True)[1:]) == 0, (command, capsys.readouterr())
-    (code,) = (block for language, block in BLOCKS if language == "python")
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
+    programs = [block for language, block in BLOCKS if language == "python"]
+    assert len(programs) >= 2
+    for code in programs:
+        exec(compile(code, "README.md", "exec"), {})  # noqa: S102
     assert (tmp_path / "runs/my/report.html").stat().st_size > 10_000
 
 
