@@ -40,7 +40,10 @@ def test_wheel_holds_only_seqvae(tmp_path: Path) -> None:
     files = package_files(zipfile.ZipFile(wheel).namelist())
     assert {name.split("/")[0] for name in files} == {"seqvae"}
     assert {"seqvae/py.typed", "seqvae/errors.py", "seqvae/kernels/native/__init__.py"} <= files
-    unwanted = {n for n in files if not n.endswith((".py", ".typed", ".html", ".css", ".js"))}
+    tables = {n for n in files if n.startswith("seqvae/kernels/launch_table/")}
+    assert len(tables) == len(list((ROOT / "kernels/launch_table").glob("*.json")))
+    code = (".py", ".typed", ".html", ".css", ".js")
+    unwanted = {n for n in files - tables if not n.endswith(code)}
     assert not unwanted, f"not meant for users: {sorted(unwanted)}"
 
 
