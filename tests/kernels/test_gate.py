@@ -130,14 +130,18 @@ def test_machine_code_is_read(tmp_path: Path) -> None:
 
 @toy.needs_triton
 def test_a_spilling_kernel_does_not_pass(tmp_path: Path) -> None:
-    # 128 x 128 sums in one warp: 512 registers a thread, of which there are 255.
-    greedy = toy.SOURCE.replace('Launch(128, "*", 80, {}, 8, 3)', 'Launch(128, "*", 80, {}, 1, 3)')
-    folder = toy.workplace()
-    (folder / "greedy_kernels.py").write_text(greedy)
+    # Sums of 64 x 64 products in one warp, without tensor cores: more than the 255 registers of a thread.
+    greedy = toy.SOURCE.replace("tl.load(b + at))", 'tl.load(b + at), input_precision="ieee")')
+    for old, new in (("fp16", "fp32"), ('{"N": 128}', '{"N": 64}'), ("{}, 8, 3)", "{}, 1, 3)")):
+        assert old in greedy
+        greedy = greedy.replace(old, new)
+    (toy.workplace() / "greedy_kernels.py").write_text(greedy)
     (kernel,) = build.build(
-        tmp_path, [90], modules=["greedy_kernels"], names=["product_fp16"], jobs=1
+        tmp_path, [90], modules=["greedy_kernels"], names=["product_fp32"], jobs=1
     )
-    assert any("spilling" in problem for problem in gate.limits(kernel))
+    problems = gate.limits(kernel)
+    assert any("spilling instructions" in problem for problem in problems)
+    assert any("no tensor-core instruction" in problem for problem in problems)
 
 
 def representatives() -> list[str]:
