@@ -20,7 +20,8 @@ _TILED: dict[int, dict[int, tuple[int, ...]]] = {90: {2: (32, 64, 128)}, 80: {2:
 
 
 def _served(arch: int) -> int:
-    return 90 if arch >= 90 else 80
+    # sm_120 and newer have the matrix instructions and the 99 KB of shared memory of sm_86.
+    return 90 if 90 <= arch < 120 else 80
 
 
 def tiles(head: int, size: int, arch: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ and prefix and steps for the tiled kernels.
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -42,13 +42,12 @@ def _strides(x: Tensor | None) -> tuple[int, ...]:
     """The first three; 0 where the axis has one element, whose stride may be anything."""
     if x is None:
         return 0, 0, 0
-    return tuple(
-        step if size > 1 else 0 for size, step in zip(x.shape[:3], x.stride()[:3], strict=True)
-    )
+    batch, heads, steps, _ = x.shape
+    by_batch, by_head, by_step, _ = x.stride()
+    return by_batch * (batch > 1), by_head * (heads > 1), by_step * (steps > 1)
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What attention reads.
 
     Attributes:

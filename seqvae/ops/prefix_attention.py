@@ -111,14 +111,16 @@ def _refusal(query: Tensor, steps: int, prefix: int, tensors: Tensors) -> str | 
         return "fewer queries than keys: a cache"
     if query.dtype not in (*HALF, torch.float32):
         return f"no kernel for {query.dtype}"
-    if not any(query.shape[3] == head for head in attention_tiles.HEADS):
+    if query.shape[3] not in attention_tiles.HEADS:
         return f"no kernel for heads of {query.shape[3]}, only {attention_tiles.HEADS}"
     if prefix > attention_tiles.MAX_PREFIX:
         return f"a prefix of {prefix}, kernels take {attention_tiles.MAX_PREFIX}"
-    if any(x is not None and x.dtype != query.dtype for x in tensors[:5]):
-        return "several dtypes"
-    if any(x is not None and x.device != query.device for x in tensors):
-        return "several devices"
+    dtype, device = query.dtype, query.device
+    for i, x in enumerate(tensors):
+        if x is not None and i < 5 and x.dtype != dtype:
+            return "several dtypes"
+        if x is not None and x.device != device:
+            return "several devices"
     return None
 
 
