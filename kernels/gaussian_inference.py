@@ -60,11 +60,13 @@ def sample_latent_kernel(
     scale = tl.where(row < rows, noise_scale, 0.0)
     if not MANY:
         samples = 1
-    for sample in range(samples):
-        at = sample * rows + row
+    at = row
+    for _ in range(samples):
         noise = normal_tile(key, stream, at, dim, scale, WIDTH, ROUNDS, FAST, BLOCK_D)
         drawn = tl.fma(deviation, noise.to(m.dtype), m)
         store_tile(z, drawn, at, dim, lane, valid, WIDTH, ALIGNED)
+        # int64, unlike a product of the sample and the rows.
+        at += rows
 
 
 @triton.jit(do_not_specialize=KL_VALUES)
