@@ -127,7 +127,7 @@ def columns_seen(row, prefix, filled, causal):
 def columns_filled(lengths, batch, steps, prefix, padded):
     """Prefix and valid steps of a batch row."""
     length = tl.load(lengths + batch, mask=padded != 0, other=steps).to(tl.int32)
-    return prefix + tl.minimum(length, steps)
+    return prefix + tl.minimum(tl.maximum(length, 0), steps)
 
 
 @triton.jit
