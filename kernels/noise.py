@@ -119,17 +119,17 @@ def normal_tile(
         lane = (at & 3).to(tl.int32)
         word1 = tl.where(lane < 2, word1, word3)
         x, y = normal_pair(tl.where(lane < 2, word0, word2), word1, scale, FAST)
-        return tl.where((lane & 1) == 0, x, y)
-    first = row[:, None] * (dim // 4)
-    if WIDTH == 4:
-        block = first + tl.arange(0, BLOCK_D // 4)[None, :]
+        tile = tl.where((lane & 1) == 0, x, y)
+    elif WIDTH == 4:
+        block = row[:, None] * (dim // 4) + tl.arange(0, BLOCK_D // 4)[None, :]
         x0, x1, x2, x3 = normal_quad(seed, stream, block, scale, ROUNDS, FAST)
-        even, odd = tl.join(x0, x2), tl.join(x1, x3)
+        tile = tl.reshape(tl.join(tl.join(x0, x2), tl.join(x1, x3)), [rows, BLOCK_D])
     else:
         tl.static_assert(WIDTH == 8)
-        block = first + 2 * tl.arange(0, BLOCK_D // 8)[None, :]
+        block = row[:, None] * (dim // 4) + 2 * tl.arange(0, BLOCK_D // 8)[None, :]
         x0, x1, x2, x3 = normal_quad(seed, stream, block, scale, ROUNDS, FAST)
         x4, x5, x6, x7 = normal_quad(seed, stream, block + 1, scale, ROUNDS, FAST)
         even = tl.join(tl.join(x0, x4), tl.join(x2, x6))
         odd = tl.join(tl.join(x1, x5), tl.join(x3, x7))
-    return tl.reshape(tl.join(even, odd), [rows, BLOCK_D])
+        tile = tl.reshape(tl.join(even, odd), [rows, BLOCK_D])
+    return tile
