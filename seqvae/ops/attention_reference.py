@@ -121,8 +121,8 @@ def gradients_reference(
     d_score = weights * (d_weights - (weights * d_weights).sum(3, keepdim=True))
     d_score = d_score * query.shape[3] ** -0.5
     d_query, d_key = d_score @ key, d_score.transpose(2, 3) @ query
-    d_prefix_key, d_key = d_key.split([prefix, key.shape[2] - prefix], 2)
-    d_prefix_value, d_value = d_value.split([prefix, value.shape[2] - prefix], 2)
+    d_prefix_key, d_key = d_key[:, :, :prefix], d_key[:, :, prefix:]
+    d_prefix_value, d_value = d_value[:, :, :prefix], d_value[:, :, prefix:]
     if rotary is not None:
         # By the opposite angles.
         d_query, d_key = rotated(d_query, d_key, rotary[0], -rotary[1])
