@@ -80,13 +80,22 @@ class SelfAttention(nn.Module):
             step = self._decode(query, key, value, prefix, cache, cache.position)
             decoded: Tensor = self.out(step.reshape(batch, 1, width))
             return decoded
-        start = 0 if cache is None else cache.length
-        query, key = self.rotary(query, start), self.rotary(key, start)
+        tables: tuple[Tensor, Tensor] | None = (self.rotary.cosine, self.rotary.sine)
         if cache is not None:
+            # The cache keeps rotated keys.
+            query, key = self.rotary(query, cache.length), self.rotary(key, cache.length)
             key, value = cache.append(key, value)
+            tables = None
         prefix_key, prefix_value = prefix if prefix is not None else (None, None)
         mixed = prefix_attention(
-            query, key, value, prefix_key, prefix_value, causal=self.causal, lengths=lengths
+            query,
+            key,
+            value,
+            prefix_key,
+            prefix_value,
+            causal=self.causal,
+            lengths=lengths,
+            rotary=tables,
         )
         out: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, steps, width))
         return out

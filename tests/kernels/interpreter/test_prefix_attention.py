@@ -91,7 +91,8 @@ def compare(case: Case, tensors: Tensors, grad: Tensor) -> None:
     with use("triton"):
         output = fused_attention(own, case.causal, case.tiled)
         found = gradients(output, own, grad)
-    assert [choice.path for choice in explain()] == ["triton", "triton"]
+    ran = [choice.path for choice in explain() if choice.op.startswith("prefix_attention")]
+    assert ran == ["triton", "triton"]
     right, right_gradients = expected(tensors, grad, case.causal)
     close(output, right, case.dtype)
     for one, other in zip(found, right_gradients, strict=True):
