@@ -68,19 +68,23 @@ def write_result(name: str, payload: dict[str, Any]) -> Path:
     return path
 
 
-def ledger(issue: str, rows: list[dict[str, Any]]) -> Path:
+def ledger(issue: str, rows: list[dict[str, Any]], *, instead_of: Path | None = None) -> Path:
     """Put rows into benchmarks/results/bars/ISSUE.json, in place of those with the same bar and what.
 
     Args:
         issue: its letter.
         rows: `bar`, `what`, `target`, `figure` and `met`; `result_file` may be a path. `predicted` is False,
             `command` and `measured_on` are those of this process unless given.
+        instead_of: a folder of results; rows whose result file lies there go first.
 
     Raises:
         ValueError: a row lacks a field or has one too many.
     """
     path = RESULTS / "bars" / f"{issue}.json"
     kept = {} if not path.exists() else {_key(row): row for row in json.loads(path.read_text())}
+    if instead_of is not None:
+        folder = instead_of.relative_to(ROOT).as_posix() + "/"
+        kept = {key: row for key, row in kept.items() if not row["result_file"].startswith(folder)}
     for row in rows:
         full = {"predicted": False, "command": command(), "measured_on": machine(), **row}
         if set(full) != set(FIELDS):
