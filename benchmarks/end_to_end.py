@@ -83,7 +83,7 @@ class Contender:
             terms = self.network(batch, seed)
             loss: Tensor = (terms.reconstruction.mean(0) + 0.1 * terms.kl).mean()
         with self.path():
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return loss.detach()

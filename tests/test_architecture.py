@@ -97,6 +97,21 @@ def test_importing_the_package_is_lazy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
+def test_a_bare_gpu_machine_can_run_the_benchmarks() -> None:
+    """Such a machine has torch, triton, numpy and pytest; `PYTHONPATH=.` is all that is installed."""
+    absent = ("matplotlib", "pyarrow", "sacrebleu", "safetensors", "sentencepiece", "tqdm", "tyro")
+    needed = ("benchmarks.end_to_end", "benchmarks.importance", "benchmarks.kernels")
+    code = (
+        "import sys, importlib\n"
+        f"sys.modules.update(dict.fromkeys({absent}))\n"
+        f"for name in {needed}: importlib.import_module(name)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_torch_free_parts_import_with_torch_blocked() -> None:
     modules = sorted(module for module in MODULES if is_torch_free(module))
     assert "seqvae.errors" in modules

@@ -6,8 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-import sentencepiece
-
 Normalisation = Literal["nfkc", "nfc", "none"]
 
 _RULES = {("nfkc", False): "nmt_nfkc", ("nfkc", True): "nmt_nfkc_cf", ("none", False): "identity"}
@@ -31,6 +29,8 @@ class Normaliser:
         self.form = form
         self.lowercase = lowercase
         self.squeezes = form != "none"
+        import sentencepiece
+
         self._has_short_cut = self.squeezes and not lowercase
         self._rule = _RULES.get((form, lowercase))
         flags: dict[str, Any] = {
@@ -49,6 +49,8 @@ class Normaliser:
     @classmethod
     def of_model(cls, model: bytes) -> "Normaliser":
         """Return the normaliser inside a sentencepiece model."""
+        import sentencepiece
+
         normaliser = cls("none")
         normaliser._call = sentencepiece.SentencePieceNormalizer(
             model_proto=model, add_dummy_prefix=False, escape_whitespaces=False

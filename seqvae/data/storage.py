@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from seqvae.errors import UserError
+
+if TYPE_CHECKING:  # batches can be made, and models run, where there is no pyarrow
+    import pyarrow as pa
 
 IntArray = np.ndarray[Any, np.dtype[np.int32]]
 LongArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -18,7 +20,7 @@ LongArray = np.ndarray[Any, np.dtype[np.int64]]
 class _Lists:
     """One list<int32> column of one shard, as plain arrays over the mapped file."""
 
-    def __init__(self, column: pa.ListArray, where: str) -> None:
+    def __init__(self, column: "pa.ListArray", where: str) -> None:
         self.offsets: IntArray = column.offsets.to_numpy()
         self.values: IntArray = column.values.to_numpy()
         self.lengths: IntArray = np.diff(self.offsets)
@@ -146,16 +148,17 @@ def _joined(parts: Sequence[IntArray]) -> IntArray:
     return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
 
-_TYPES = {
-    "ids": pa.list_(pa.int32()),
-    "target": pa.list_(pa.int32()),
-    "label": pa.int32(),
-    "bytes": pa.int32(),
-    "words": pa.int32(),
-}
+def _types() -> "dict[str, pa.DataType]":
+    import pyarrow as pa
+
+    numbers = pa.int32()
+    lists = dict.fromkeys(("ids", "target"), pa.list_(numbers))
+    return lists | dict.fromkeys(("label", "bytes", "words"), numbers)
 
 
-def _open_shard(path: Path) -> pa.RecordBatch:
+def _open_shard(path: Path) -> "pa.RecordBatch":
+    import pyarrow as pa
+
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         if reader.num_record_batches != 1:
@@ -167,9 +170,9 @@ def _open_shard(path: Path) -> pa.RecordBatch:
         raise UserError(
             f"{path}: cannot read the shard ({error}); prepare the corpus again"
         ) from error
-    schema = batch.schema
+    schema, types = batch.schema, _types()
     if not {"ids", "bytes", "words"} <= set(schema.names) or any(
-        _TYPES.get(field.name) != field.type or batch.column(field.name).null_count
+        types.get(field.name) != field.type or batch.column(field.name).null_count
         for field in schema
     ):
         raise UserError(f"{path}: not a shard of this version; prepare the corpus again")
@@ -185,7 +188,9 @@ def encode_shard(columns: dict[str, tuple[IntArray, IntArray] | IntArray]) -> me
     Returns:
         The bytes of an Arrow IPC file with one record batch.
     """
-    arrays = {}
+    import pyarrow as pa
+
+    arrays, types = {}, _types()
     for name, data in columns.items():
         if isinstance(data, tuple):
             values, lengths = data
@@ -194,7 +199,7 @@ def encode_shard(columns: dict[str, tuple[IntArray, IntArray] | IntArray]) -> me
             arrays[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
         else:
             arrays[name] = pa.array(data)
-    schema = pa.schema([pa.field(name, _TYPES[name]) for name in arrays])
+    schema = pa.schema([pa.field(name, types[name]) for name in arrays])
     batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:

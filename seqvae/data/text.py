@@ -8,8 +8,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import sentencepiece
-
 from seqvae.data.normalise import Normaliser
 from seqvae.errors import UserError
 
@@ -33,6 +31,8 @@ class Tokenizer:
     """
 
     def __init__(self, model: bytes) -> None:
+        import sentencepiece
+
         self.model = model
         try:
             self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
@@ -143,6 +143,8 @@ def train_tokenizer(
 
 
 def _train(lines: list[str], vocab_size: int, options: dict[str, Any]) -> bytes:
+    import sentencepiece
+
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.Train(
         sentence_iterator=iter(lines), model_writer=model, vocab_size=vocab_size, **options
