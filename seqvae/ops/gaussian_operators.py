@@ -33,8 +33,7 @@ def _forward(
     z, kl, groups, scale = paths.forward(
         mean, log_variance, seed, offset, mask, Settings(*settings)
     )
-    absent = [z.new_empty(0, dtype=torch.float32) for _ in range(3)]
-    given = [x if x is not None else absent[i] for i, x in enumerate((kl, groups, scale))]
+    given = [z.new_empty(0, dtype=torch.float32) if x is None else x for x in (kl, groups, scale)]
     return (z, given[0], given[1], given[2])
 
 
