@@ -109,13 +109,20 @@ using Team = void (*)(void (*)(void*), void*, unsigned, unsigned);
 
 // The OpenMP runtime of a torch in this process, or null. Its workers spin for a while after each of torch's
 // operations: beside them threads of our own get half a processor (measured on two: 1.4 times the time).
-Team team_of_torch() {
+Team find_team() {
 #if defined(__linux__)
   if (void* torch = dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD)) {
     return reinterpret_cast<Team>(dlsym(torch, "GOMP_parallel"));
   }
 #endif
   return nullptr;
+}
+
+// A forked child has no workers, and an OpenMP runtime may wait for them for ever.
+Team team_of_torch() {
+  static const int64_t owner = process();
+  static const Team found = find_team();
+  return process() == owner ? found : nullptr;
 }
 
 void drain_job(void* job) { static_cast<Job*>(job)->drain(); }
@@ -127,10 +134,9 @@ void parallel_for(int64_t tasks, int32_t threads, void (*task)(const void*, int6
   Job job{task, context, tasks};
   if (threads > kMostThreads) threads = kMostThreads;
   if (threads > tasks) threads = static_cast<int32_t>(tasks);
-  static const Team team = team_of_torch();
   if (threads <= 1) {
     job.drain();
-  } else if (team != nullptr) {
+  } else if (const Team team = team_of_torch()) {
     team(drain_job, &job, static_cast<unsigned>(threads), 0);
   } else {
     pool().run(job, threads - 1);

@@ -134,9 +134,11 @@ def test_calls_from_several_threads_do_not_mix() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork")
-def test_a_forked_child_has_threads_of_its_own() -> None:
+@pytest.mark.parametrize("beside", ["numpy", "torch"])
+def test_a_forked_child_has_threads_of_its_own(beside: str) -> None:
+    # Beside torch the threads are its OpenMP runtime's, which a child must leave alone.
     code = (
-        "import os, numpy as np\n"
+        f"import os, {beside}, numpy as np\n"
         "from seqvae.kernels import native\n"
         "x = np.zeros((1024, 64), np.float32)\n"
         "before = native.sample_latent(x, x, 1, threads=2)\n"
