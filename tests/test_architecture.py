@@ -28,7 +28,15 @@ LAYERS = [
     {"serving"},
     {"cli", "cli_tasks", "__main__"},
 ]
-TORCH_FREE = ("seqvae.data", "seqvae.errors", "seqvae.export.bundle", "seqvae.serving")
+TORCH_FREE = (
+    "seqvae.data",
+    "seqvae.errors",
+    "seqvae.export.bundle",
+    "seqvae.export.bundle_graph",
+    "seqvae.export.bundle_manifest",
+    "seqvae.export.bundle_writer",
+    "seqvae.serving",
+)
 MAX_LINES = 400
 
 
