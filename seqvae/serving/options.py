@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqvae.errors import UserError
+from seqvae.export.bundle_manifest import OPTIONS, Range
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -28,20 +29,28 @@ class Rule(NamedTuple):
     wanted: str
 
 
-_FLOAT_MAX = float(np.finfo(np.float32).max)
-
-RULES: dict[str, Rule] = {
-    "seed": Rule(np.int64, -(2**63), 2**63 - 1, "a 64-bit integer"),
-    # (sample + 1) << 32 is an offset of Philox and stays a positive int64.
-    "sample": Rule(np.int64, 0, 2**31 - 2, "0 to 2147483646"),
-    "noise_scale": Rule(np.float32, 0.0, _FLOAT_MAX, "0 or more"),
-    "temperature": Rule(np.float32, 0.0, _FLOAT_MAX, "0 (greedy) or more"),
-    "top_k": Rule(np.int64, 0, 2**31 - 1, "0 (all) or more"),
-    "top_p": Rule(np.float32, 0.0, 1.0, "above 0 and at most 1"),
-    "beam": Rule(np.bool_, 0, 1, "true or false"),
-    "length_penalty": Rule(np.float32, 0.0, _FLOAT_MAX, "0 or more"),
-    "max_length": Rule(np.int64, 1, 1 << 16, "1 to 65536"),
+_DTYPES: dict[str, type[np.generic]] = {
+    "int64": np.int64,
+    "float32": np.float32,
+    "bool": np.bool_,
 }
+
+
+def _rule(name: str, known: Range) -> Rule:
+    dtype = _DTYPES[known.dtype]
+    if dtype is np.bool_:
+        return Rule(dtype, 0, 1, "true or false")
+    high = float(np.finfo(np.float32).max) if known.high is None else known.high
+    upto = "or more" if known.high is None else f"to {known.high:g}"
+    if dtype is np.int64:
+        upto = f"to {known.high}"
+    wanted = f"above 0 {upto}" if name == "top_p" else f"{known.low} {upto}"
+    return Rule(
+        dtype, known.low, high, f"a whole number, {wanted}" if dtype is np.int64 else wanted
+    )
+
+
+RULES = {name: _rule(name, known) for name, known in OPTIONS.items()}
 """Each option of a row, in the order of `Options`."""
 
 

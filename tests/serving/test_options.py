@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from seqvae.errors import UserError
+from seqvae.export.bundle_manifest import OPTIONS
 from seqvae.serving.options import RULES, Options, feeds_of
 
 BAD: dict[str, list[Any]] = {
@@ -22,6 +23,7 @@ BAD: dict[str, list[Any]] = {
 
 def test_every_option_has_a_rule_and_its_default_keeps_it() -> None:
     assert list(RULES) == [field.name for field in dataclasses.fields(Options)] == list(BAD)
+    assert vars(Options()) == {name: known.default for name, known in OPTIONS.items()}
 
 
 @pytest.mark.parametrize(("name", "value"), [(n, v) for n, vs in BAD.items() for v in vs])
