@@ -24,6 +24,7 @@ export class Card {
     this.stop();
     const abort = new AbortController();
     this.#abort = abort;
+    this.#busy(true);
     this.#timer = setTimeout(() => this.#do(work, abort), delay);
   }
 
@@ -36,7 +37,6 @@ export class Card {
   }
 
   async #do(work, abort) {
-    this.#busy(true);
     const waiting = (seconds, message) => {
       if (!abort.signal.aborted) {
         this.#say("status", `${message} Trying again in ${Math.max(1, Math.round(seconds))} s.`);

@@ -4,15 +4,11 @@ import { byId, dial } from "./dom.js";
 
 const RANGES = { noise: "noise_scale", temperature: "temperature" };
 const NUMBERS = { seed: "seed", "top-k": "top_k", "top-p": "top_p" };
-// An offered maximum may be far above what a slider is good for.
-const SLIDER_TOP = { noise: 2, temperature: 2 };
-
-function limit(input, option, top = Infinity) {
+/** Narrow an input to what the server accepts as well, and start at the server's default. */
+function limit(input, option) {
   if (!option) return;
-  if (Number.isFinite(option.low)) input.min = option.low;
-  if (Number.isFinite(option.high)) {
-    input.max = Math.min(option.high, top, Number.MAX_SAFE_INTEGER);
-  }
+  if (option.low > Number(input.min)) input.min = option.low;
+  if (option.high < Number(input.max)) input.max = option.high;
   if (Number.isFinite(option.default)) input.value = option.default;
 }
 
@@ -33,7 +29,7 @@ export class Settings {
   constructor(info, changed) {
     const options = info.options ?? {};
     for (const [id, name] of Object.entries(RANGES)) {
-      limit(byId(id), options[name], SLIDER_TOP[id]);
+      limit(byId(id), options[name]);
       dial(byId(id), byId(`${id}-value`), 2, () => this.#changed());
     }
     for (const [id, name] of Object.entries(NUMBERS)) {

@@ -18,7 +18,7 @@ function shown(piece) {
 function odds(nats) {
   const p = Math.exp(-nats);
   if (p >= 0.1) return `${Math.round(100 * p)} % likely`;
-  if (p >= 0.001) return `${(100 * p).toPrecision(1)} % likely`;
+  if (p >= 0.01) return `${(100 * p).toFixed(1)} % likely`;
   return `1 in ${Math.round(1 / p).toLocaleString("en")}`;
 }
 
