@@ -25,30 +25,37 @@ def choose(logits: Floats, options: Options, uniform: float) -> int:
     scores[NEVER] = -np.inf
     if options.temperature < COLDEST:
         return int(scores.argmax())
-    # From the best score down: a tiny temperature makes the others minus infinity, not all of them.
-    scores = (scores - scores.max()) / np.float32(options.temperature)
-    kept = scores >= threshold(scores, options.top_k, options.top_p)
-    probability = np.where(kept, np.exp(scores), np.float32(0))
-    mass = probability.cumsum(dtype=np.float32)
-    token = int(np.searchsorted(mass, np.float32(uniform) * mass[-1], side="right"))
+    tempered = scores / np.float32(options.temperature)
+    probability = np.exp(tempered - tempered.max())
+    probability /= probability.sum()
+    kept = scores >= threshold(scores, probability, options.top_k, options.top_p)
+    # In float64: in float32 the sum depends on the order in which a runtime adds.
+    mass = np.where(kept, probability, np.float32(0)).cumsum(dtype=np.float64)
+    token = int(np.searchsorted(mass, uniform * mass[-1], side="right"))
     # Rounding may find nothing for a u next to 1: the last token that may come is meant.
-    return min(token, int(probability.nonzero()[0][-1]))
+    return min(token, int(np.searchsorted(mass, mass[-1])))
 
 
-def threshold(scores: Floats, top_k: int, top_p: float) -> np.float32:
-    """The least score [V] that a token may have to be drawn."""
-    least = np.float32(-np.inf)
+def threshold(scores: Floats, probability: Floats, top_k: int, top_p: float) -> float:
+    """The least of the scores [V] that a token may have to be drawn.
+
+    Args:
+        scores: what the tokens rank by; their ties decide.
+        probability: of all tokens, shape [V].
+        top_k: only the k tokens with the highest scores, and those that tie with the last of them.
+        top_p: of these, only the fewest with the highest scores whose share of the mass reaches
+            this, and those that tie with the last of them.
+    """
+    least = -np.inf
     filters_k, filters_p = 0 < top_k < len(scores), top_p < 1
     if not (filters_k or filters_p):
         return least
-    ranked = np.sort(scores)[::-1]
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
     if filters_k:
-        least = ranked[top_k - 1]
-        ranked = ranked[ranked >= least]
+        least = float(ranked[top_k - 1])
     if filters_p:
-        mass = np.exp(ranked)
-        before = mass.cumsum(dtype=np.float32) - mass
-        inside = before < np.float32(top_p) * mass.sum(dtype=np.float32)
-        inside[0] = True
-        least = ranked[inside.sum() - 1]
+        mass = np.where(ranked >= least, probability[order], np.float32(0)).astype(np.float64)
+        inside = (mass.cumsum() - mass < float(np.float32(top_p)) * mass.sum()) & (ranked >= least)
+        least = float(ranked[max(0, int(inside.sum()) - 1)])
     return least
