@@ -1,20 +1,15 @@
 // Which words of one sentence are not in another, in order.
 
-const words = (text) => text.split(/\s+/u).filter((word) => word !== "");
+// Knows the words of languages that write without spaces, too.
+const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
+// Beyond this many words times words, the comparison is not worth its time.
+const MOST = 1_000_000;
 
-// Case, and the marks around a word, are no change of wording.
-const plain = (word) => word.toLowerCase().replace(/^[\p{P}\p{S}]+|[\p{P}\p{S}]+$/gu, "") || word;
+const pieces = (text) => [...segmenter.segment(text)];
+const plain = (piece) => piece.segment.toLowerCase();
 
-/**
- * @param {string} from
- * @param {string} to
- * @returns {{word: string, fresh: boolean}[]} the words of `to`; fresh are those outside the
- *   longest common subsequence with `from`
- */
-export function freshWords(from, to) {
-  const a = words(from).map(plain);
-  const shown = words(to);
-  const b = shown.map(plain);
+/** Length of the longest common subsequence of every pair of tails. */
+function commonTails(a, b) {
   const longest = Array.from({ length: a.length + 1 }, () => new Uint16Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i -= 1) {
     for (let j = b.length - 1; j >= 0; j -= 1) {
@@ -24,13 +19,38 @@ export function freshWords(from, to) {
           : Math.max(longest[i + 1][j], longest[i][j + 1]);
     }
   }
-  const result = [];
+  return longest;
+}
+
+/** For each of `b` whether it lies outside the longest common subsequence with `a`. */
+function outside(a, b) {
+  if (a.length * b.length > MOST) return b.map(() => false);
+  const longest = commonTails(a, b);
   let i = 0;
-  for (let j = 0; j < b.length; j += 1) {
-    while (i < a.length && a[i] !== b[j] && longest[i + 1][j] >= longest[i][j + 1]) i += 1;
-    const same = i < a.length && a[i] === b[j];
+  return b.map((word, j) => {
+    while (i < a.length && a[i] !== word && longest[i + 1][j] >= longest[i][j + 1]) i += 1;
+    const same = i < a.length && a[i] === word;
     if (same) i += 1;
-    result.push({ word: shown[j], fresh: !same });
-  }
-  return result;
+    return !same;
+  });
+}
+
+/**
+ * Case, spaces and punctuation are no change of wording.
+ *
+ * @param {string} from
+ * @param {string} to
+ * @returns {{text: string, fresh: boolean}[]} the parts of `to`, joined they are `to`; fresh are
+ *   the words that `from` does not have there
+ */
+export function freshWords(from, to) {
+  const shown = pieces(to);
+  const words = shown.filter((piece) => piece.isWordLike);
+  const known = pieces(from).filter((piece) => piece.isWordLike);
+  const fresh = outside(known.map(plain), words.map(plain));
+  let word = 0;
+  return shown.map((piece) => ({
+    text: piece.segment,
+    fresh: piece.isWordLike ? fresh[word++] : false,
+  }));
 }

@@ -6,12 +6,11 @@ import { freshWords } from "./diff.js";
 /** A text as a paragraph; words that `from` does not have are marked. */
 function said(text, from) {
   if (text === "") return make("p", { className: "said nothing" }, "(an empty text)");
-  if (from === null) return make("p", { className: "said" }, text);
-  const parts = freshWords(from, text).flatMap(({ word, fresh }, index) => [
-    index ? " " : "",
-    fresh ? make("mark", {}, word) : word,
-  ]);
-  return make("p", { className: "said" }, ...parts);
+  if (from === null) return make("p", { className: "said", dir: "auto" }, text);
+  const parts = freshWords(from, text).map((part) =>
+    part.fresh ? make("mark", {}, part.text) : part.text,
+  );
+  return make("p", { className: "said", dir: "auto" }, ...parts);
 }
 
 /**

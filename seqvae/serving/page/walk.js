@@ -74,7 +74,7 @@ export class Walk {
     this.list.replaceChildren(
       ...texts.map((text, index) => {
         const same = index > 0 && text === texts[index - 1];
-        return make("li", { className: same ? "same" : "" }, text || "(an empty text)");
+        return make("li", { className: same ? "same" : "", dir: "auto" }, text || "(an empty text)");
       }),
     );
     byId("walk").hidden = false;
