@@ -1,7 +1,10 @@
 """Which onnxruntime there is, where it computes, and what to say when that is not what was wanted."""
 
+import importlib.machinery
+import importlib.util
 import warnings
 from importlib import metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
 
@@ -119,13 +122,19 @@ def extensions_library() -> str:
     Raises:
         UserError: onnxruntime-extensions is not installed.
     """
+    # Importing the package would import onnx and torch where they are installed: seconds.
     try:
-        from onnxruntime_extensions import get_library_path
-    except ImportError as error:
-        raise UserError(
-            "this bundle splits and joins text inside its graphs (tokenizer sentencepiece), which "
-            f'needs onnxruntime-extensions ({error}); pip install "seqvae[serve]", or export with '
-            "--tokenizer ids"
-        ) from error
-    path: str = get_library_path()
-    return path
+        spec = importlib.util.find_spec("onnxruntime_extensions")
+    except ValueError:  # a blocked module
+        spec = None
+    folders = (spec and spec.submodule_search_locations) or ()
+    for folder in folders:
+        for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+            path = Path(folder) / f"_extensions_pydll{suffix}"
+            if path.is_file():
+                return str(path)
+    raise UserError(
+        "this bundle splits and joins text inside its graphs (tokenizer sentencepiece), which needs "
+        "onnxruntime-extensions, and it is not installed; "
+        'pip install "seqvae[serve]", or export with --tokenizer ids'
+    )

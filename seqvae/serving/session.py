@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -33,6 +33,20 @@ class Graphs(Protocol):
         """Compute the named outputs; all of them by default."""
 
 
+class _Opened(NamedTuple):
+    """A session with the names of what goes in and out: asking it for them costs more than a feed."""
+
+    session: Any
+    inputs: frozenset[str]
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, session: Any) -> Self:  # noqa: ANN401
+        known = [*session.get_inputs(), *session.get_overridable_initializers()]
+        outputs = tuple(value.name for value in session.get_outputs())
+        return cls(session, frozenset(value.name for value in known), outputs)
+
+
 class Sessions:
     """`Graphs` computed by onnxruntime.
 
@@ -59,7 +73,7 @@ class Sessions:
         self.provider = provider
         self._paths, self._threads = dict(paths), threads
         self._library = runtime.extensions_library() if extensions else None
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, _Opened] = {}
         self._locks = {part: threading.Lock() for part in self._paths}
         if provider == "cuda":
             runtime.preload()
@@ -70,21 +84,19 @@ class Sessions:
 
     def inputs(self, part: str) -> frozenset[str]:
         """See `Graphs.inputs`."""
-        session = self.session(part)
-        known = [*session.get_inputs(), *session.get_overridable_initializers()]
-        return frozenset(value.name for value in known)
+        return self._opened(part).inputs
 
     def outputs(self, part: str) -> tuple[str, ...]:
         """See `Graphs.outputs`."""
-        return tuple(value.name for value in self.session(part).get_outputs())
+        return self._opened(part).outputs
 
     def run(
         self, part: str, feeds: Mapping[str, Array], outputs: Sequence[str] | None = None
     ) -> dict[str, Array]:
         """See `Graphs.run`."""
-        session = self.session(part)
-        names = list(self.outputs(part) if outputs is None else outputs)
-        return dict(zip(names, session.run(names, dict(feeds)), strict=True))
+        opened = self._opened(part)
+        names = list(opened.outputs if outputs is None else outputs)
+        return dict(zip(names, opened.session.run(names, dict(feeds)), strict=True))
 
     def session(self, part: str) -> Any:  # noqa: ANN401 (onnxruntime has no types)
         """The open `InferenceSession` of a graph.
@@ -92,20 +104,7 @@ class Sessions:
         Raises:
             UserError: there is no such graph, or onnxruntime refuses it.
         """
-        found = self._open.get(part)
-        if found is not None:
-            return found
-        if part not in self._paths:
-            raise UserError(f"engine: this bundle has no graph {part!r}; it has {self.parts}")
-        with self._locks[part]:  # two threads that need it first open it once
-            if part not in self._open:
-                self._open[part] = self.open(part)
-            return self._open[part]
-
-    @property
-    def parts(self) -> str:
-        """Names of the graphs, for messages."""
-        return ", ".join(sorted(self._paths))
+        return self._opened(part).session
 
     def open(self, part: str, *, graphs: bool = False) -> Any:  # noqa: ANN401
         """A new session of a graph, beside the one that `session` keeps.
@@ -139,6 +138,18 @@ class Sessions:
                 "of the versions it was built for?"
             )
         return session
+
+    def _opened(self, part: str) -> _Opened:
+        found = self._open.get(part)
+        if found is not None:
+            return found
+        if part not in self._paths:
+            known = ", ".join(sorted(self._paths))
+            raise UserError(f"engine: this bundle has no graph {part!r}; it has {known}")
+        with self._locks[part]:  # two threads that need it first open it once
+            found = self._open.get(part) or _Opened.of(self.open(part))
+            self._open[part] = found
+        return found
 
     def close(self) -> None:
         """Let go of the sessions; a later use opens them again."""
