@@ -1,0 +1,230 @@
+"""What the handlers of all addresses share: the engine behind its batcher, limits and metrics."""
+
+import asyncio
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from seqvae.serving.batcher import Batcher, Job
+from seqvae.serving.limits import Limits
+from seqvae.serving.metrics import Metrics
+from seqvae.serving.options import Options, Row
+from seqvae.serving.refusal import Refusal
+from seqvae.serving.results import Paraphrase, Score, Written
+
+if TYPE_CHECKING:
+    from seqvae.serving.engine import Engine
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class TextEngine(Protocol):
+    """What a server needs of `seqvae.serving.Engine`; every method may be called from a thread."""
+
+    def generate(self, rows: Sequence[Row]) -> list[Written]:
+        """Write every row, each with options of its own."""
+
+    def encode(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        """Means and log-variances [N, D] of q(z | text)."""
+
+    def paraphrase(
+        self, texts: Sequence[str], n: int, *, noise_scale: float, options: Options, distinct: bool
+    ) -> list[Paraphrase]:
+        """Up to `n` paraphrases of each text."""
+
+    def sample(self, n: int, options: Options) -> list[str]:
+        """`n` texts with z from the prior."""
+
+    def interpolate(
+        self, a: str, b: str, steps: int, *, spherical: bool, options: Options
+    ) -> list[str]:
+        """`steps` texts from the reconstruction of `a` to that of `b`."""
+
+    def score(self, texts: Sequence[str], samples: int, seed: int) -> list[Score]:
+        """What the model says of each text, in nats."""
+
+    def stream(self, row: Row) -> Iterator[str]:
+        """The text of a row in parts, as they are written."""
+
+    def warm_up(self) -> None:
+        """Make the first request as fast as the others."""
+
+    def check_golden(self) -> None:
+        """Raise a UserError when it does not compute what it should."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to say of a loaded bundle.
+
+    Attributes:
+        name: of the bundle: its folder.
+        version: of seqvae that wrote it.
+        kind: text or speech.
+        tasks: names of what it can do.
+        latent: size of z; 0 for a language model.
+        max_length: longest sequence in tokens, start and end included.
+        beam_size: hypotheses of beam search.
+        labels: names of the classes it was trained with.
+        options: of a row: {name: {default, low, high, dtype}}.
+        variant: in use.
+        provider: where it computes.
+    """
+
+    name: str
+    version: str
+    kind: str
+    tasks: tuple[str, ...]
+    latent: int
+    max_length: int
+    beam_size: int
+    labels: tuple[str, ...]
+    options: dict[str, dict[str, Any]]
+    variant: str
+    provider: str
+
+
+def facts_of(engine: "Engine") -> Facts:
+    """The facts of an engine's bundle."""
+    bundle = engine.bundle
+    return Facts(
+        name=bundle.path.name,
+        version=bundle.version,
+        kind=bundle.kind,
+        tasks=tuple(bundle.tasks),
+        latent=bundle.latent,
+        max_length=bundle.max_length,
+        beam_size=bundle.beam_size,
+        labels=tuple(bundle.labels),
+        options={
+            name: {"default": r.default, "low": r.low, "high": r.high, "dtype": r.dtype}
+            for name, r in bundle.options.items()
+        },
+        variant=engine.variant,
+        provider=engine.provider,
+    )
+
+
+class State(Enum):
+    """Of a server's life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    LEAVING = "leaving"
+    """Not ready any more, so that no new clients are sent here; requests are still served."""
+    DRAINING = "draining"
+    """No further request is taken."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model."""
+
+    engine: TextEngine
+    facts: Facts
+
+
+# The key of a job is the name of a task and its arguments that all items of a call share.
+Key = tuple[Hashable, ...]
+
+
+@dataclass
+class Service:
+    """The engine behind its queue, and what is known of both.
+
+    Attributes:
+        limits: on requests.
+        metrics: that `/metrics` shows.
+        state: whether requests are served.
+        model: once it is loaded.
+        streaming: texts being streamed.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    metrics: Metrics = field(default_factory=Metrics)
+    state: State = State.STARTING
+    model: Model | None = None
+    streaming: int = 0
+
+    def __post_init__(self) -> None:
+        self.batcher = Batcher(self._call, self.limits, self._observe)
+
+    def loaded(self) -> Model:
+        """The model, when requests for it are served.
+
+        Raises:
+            Refusal: 503 not yet, or no longer.
+        """
+        if self.model is None or self.state is State.STARTING:
+            words = "the model is being loaded"
+        elif self.state is State.DRAINING:
+            words = "the server stops"
+        else:
+            return self.model
+        raise Refusal(503, words, headers={"Retry-After": "1"}, reason="REJECTED")
+
+    async def run(
+        self, key: Key, items: Sequence[Any], rows: int, timeout: float | None = None
+    ) -> list[Any]:
+        """Results of one request's items, computed together with those of others.
+
+        Args:
+            key: (task, arguments...); see `_call` for the tasks.
+            items: one a result.
+            rows: texts that will be written.
+            timeout: seconds.
+
+        Raises:
+            Refusal: see `Batcher.submit`; 503 before the model is loaded.
+        """
+        self.loaded()
+        name = str(key[0])
+        began = asyncio.get_running_loop().time()
+        try:
+            found = await self.batcher.submit(key, items, rows, timeout)
+        except BaseException as error:
+            reason = "BACKEND"
+            if isinstance(error, Refusal):
+                reason = error.reason
+            elif isinstance(error, asyncio.CancelledError):
+                reason = "CANCELED"
+            self.metrics.failed(name, reason)
+            raise
+        self.metrics.succeeded(name, asyncio.get_running_loop().time() - began)
+        return found
+
+    def _call(self, key: Any, items: list[Any]) -> Sequence[Any]:  # noqa: ANN401
+        """Run in the engine's thread."""
+        assert self.model is not None
+        engine = self.model.engine
+        match key:
+            case ("model",):
+                return engine.generate(items)
+            case ("encoder",):
+                means, log_variances = engine.encode(items)
+                return list(zip(means, log_variances, strict=True))
+            case ("score", samples, seed):
+                return engine.score(items, samples, seed)
+            case ("paraphrase", n, options, distinct):
+                return engine.paraphrase(
+                    items, n, noise_scale=options.noise_scale, options=options, distinct=distinct
+                )
+            case ("sample", options):
+                return [engine.sample(n, options) for n in items]
+            case ("interpolate", steps, spherical, options):
+                return [
+                    engine.interpolate(a, b, steps, spherical=spherical, options=options)
+                    for a, b in items
+                ]
+        raise AssertionError(key)
+
+    def _observe(self, jobs: Sequence[Job], seconds: float) -> None:
+        name = str(jobs[0].key[0])  # type: ignore[index]
+        waited = [job.started - job.arrived for job in jobs]
+        self.metrics.executed(name, [job.rows for job in jobs], waited, seconds)
