@@ -49,7 +49,11 @@ def philox4x32(
         )
     if counter.dtype != torch.int64:
         raise ValueError(f"counter must be int64, got {counter.dtype}")
-    seed = seed.reshape(()).to(counter.device)
+    return _encrypt(seed.reshape(()).to(counter.device), counter, offset, rounds)
+
+
+def _encrypt(seed: Tensor, counter: Tensor, offset: Tensor | int, rounds: int) -> Words:
+    """``philox4x32`` with a seed that broadcasts to ``counter`` like ``offset``."""
     key0, key1 = seed & MASK, (seed >> 32) & MASK
     c0, c1 = counter & MASK, (counter >> 32) & MASK
     if isinstance(offset, Tensor):
@@ -137,3 +141,30 @@ def normal(
     u0, u1, u2, u3 = (word_to_uniform(word) for word in words)
     lanes = (*pair_to_normal(u0, u1), *pair_to_normal(u2, u3))
     return torch.stack(lanes, dim=-1).reshape(-1)[:count].reshape(tuple(shape))
+
+
+def uniform_rows(seed: Tensor, offset: Tensor, first: int, count: int) -> Tensor:
+    """Return one stream a row: row i holds elements ``first``, ... of ``uniform(seed[i], ..., offset[i])``.
+
+    Args:
+        seed: int64, one element for all rows or one a row, shape [1] or [N].
+        offset: stream of each row, int64 [N].
+        first: element of the streams where the result begins.
+        count: elements of each row.
+
+    Returns:
+        float32 [N, count], in [0, 1).
+
+    Raises:
+        ValueError: ``seed`` is not int64 or fits neither one row nor all.
+    """
+    if seed.dtype != torch.int64 or seed.numel() not in (1, len(offset)):
+        raise ValueError(
+            f"seed must be int64 with one element or one for each of {len(offset)} rows, "
+            f"got {seed.dtype} {tuple(seed.shape)}"
+        )
+    blocks = torch.arange(first // 4, (first + count + 3) // 4, device=offset.device)
+    counter = blocks.expand(len(offset), -1)
+    key = seed.reshape(-1, 1).to(offset.device)
+    words = torch.stack(_encrypt(key, counter, offset[:, None], ROUNDS), dim=-1).flatten(1)
+    return word_to_uniform(words[:, first % 4 : first % 4 + count])

@@ -12,12 +12,14 @@ from seqvae.evaluation.likelihood import evaluating
 from seqvae.likelihoods.categorical import CategoricalLikelihood
 from seqvae.model import SequenceVAE
 from seqvae.tasks.beam import beam_search
-from seqvae.tasks.sampling import COLDEST, draw, forbid
+from seqvae.tasks.sampling import COLDEST, forbid, pick, settings, token_uniforms
 
 MAX_HYPOTHESES = 128
 """Sequences decoded side by side; it bounds the memory of the caches and changes no result."""
 MAX_LENGTH = 1 << 16
 """Greatest limit that may be asked for."""
+UNIFORMS = 64
+"""Steps whose random numbers are made at once; it changes no result."""
 
 
 @dataclass(frozen=True)
@@ -168,24 +170,21 @@ def _write_one_by_one(
     here = torch.arange(len(rows), device=rows.device)
     going = torch.ones_like(here, dtype=torch.bool)
     token = torch.full_like(here, BOS)
+    uniforms = torch.empty(0)
     for step in range(limit):
         hidden = decoder.step(likelihood.embed(token), state)
-        scores = likelihood.logits(hidden).float().log_softmax(1)
-        allowed = forbid(scores, ids[here, :step], decoding.no_repeat_ngram)
+        logits = likelihood.logits(hidden).float()
+        allowed = forbid(logits, ids[here, :step], decoding.no_repeat_ngram)
         if random:
-            token = draw(
-                allowed,
-                seed,
-                rows[here],
-                step,
-                temperature=decoding.temperature,
-                top_k=decoding.top_k,
-                top_p=decoding.top_p,
-            )
+            if step % UNIFORMS == 0:
+                uniforms = token_uniforms(seed, rows, step, UNIFORMS)
+            options = settings(allowed, decoding.temperature, decoding.top_k, decoding.top_p)
+            token = pick(allowed, uniforms[here, step % UNIFORMS, None], *options)[:, 0]
         else:
             token = allowed.argmax(1)
         ids[here, step] = torch.where(going, token, PAD)
-        log_prob[here] += torch.where(going, scores.gather(1, token[:, None])[:, 0], 0.0)
+        change = logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(1)
+        log_prob[here] += torch.where(going, change, 0.0)
         going = going & (token != EOS)
         left = int(going.sum())
         if not left:

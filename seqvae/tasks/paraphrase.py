@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqvae.errors import UserError
-from seqvae.evaluation.likelihood import evaluating, sequence_seeds
+from seqvae.evaluation.likelihood import evaluating
 from seqvae.tasks.decode import Decoding, Generated, generate
 from seqvae.tasks.texts import batch_of, groups, sample_each
 
@@ -55,7 +55,8 @@ def paraphrase(
 ) -> list[Paraphrase]:
     """Up to `n` paraphrases of each text, from z = mean + noise_scale * deviation * noise.
 
-    A text gets the same paraphrases in any company.
+    A text gets the same paraphrases in any company: candidate k of every text is written with the
+    noise of (seed, k), for its z as for its tokens.
 
     Args:
         model: with a latent; trained on pairs, it paraphrases as they do.
@@ -82,10 +83,10 @@ def paraphrase(
     if not ids:
         return []
     posterior = model.posterior(ids)
-    seeds = sequence_seeds(batch_of(ids, model.device), decoding.seed, "paraphrase")
     varies = noise_scale > 0 or (decoding.strategy == "sample" and decoding.temperature > 0)
     rounds = ROUNDS if distinct and varies else 1
-    z = sample_each(posterior, seeds, n * rounds, noise_scale)
+    # Candidate k of every text has the noise that sample k of the prior has under this seed.
+    z = sample_each(posterior, [decoding.seed] * len(ids), n * rounds, noise_scale)
     found: list[list[Candidate]] = [[] for _ in texts]
     for number in range(rounds):
         open_texts = [i for i, c in enumerate(found) if sum(not x.copy for x in c) < n]

@@ -1,24 +1,29 @@
-"""Which tokens may follow, and the draw of one of them by counter-based Gumbel noise."""
+"""Which tokens may follow, and the draw of one of them by one uniform number.
+
+`pick` and what it calls are exported as they stand (`seqvae.export.choose`): no branch in them
+depends on a value.
+"""
+
+import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from seqvae.data.text import BLANK, BOS, PAD, UNK
-from seqvae.ops.philox import UNIFORM_SCALE, philox4x32, word_to_uniform
+from seqvae.ops.philox import uniform_rows
 
 NEVER = (PAD, UNK, BOS, BLANK)
 """Tokens that no strategy ever writes."""
 COLDEST = 1e-6
 """Lowest temperature; below it there is no difference from greedy."""
-HEAD = 512
-"""Tokens among which a nucleus is looked for before all are sorted; it changes no result."""
 
 
 def forbid(scores: Tensor, written: Tensor, no_repeat_ngram: int) -> Tensor:
     """`scores` [N, V] with minus infinity for tokens that must not come next.
 
     Args:
-        scores: log-probabilities.
+        scores: logits or log-probabilities.
         written: tokens so far, shape [N, T].
         no_repeat_ngram: n; a token that would repeat a run of n tokens is forbidden. 0: none is.
     """
@@ -34,6 +39,22 @@ def forbid(scores: Tensor, written: Tensor, no_repeat_ngram: int) -> Tensor:
     return scores
 
 
+def token_uniforms(seed: Tensor, rows: Tensor, first: int, count: int) -> Tensor:
+    """The numbers that draw tokens `first`, `first` + 1, ... of each row.
+
+    Args:
+        seed: int64, one element, or one a row.
+        rows: key of each row, int64, 0 to 2**31 - 2, shape [N].
+        first: number of the first token in its sequence.
+        count: C.
+
+    Returns:
+        float32 [N, C] in [0, 1).
+    """
+    # Keys start at 1: offsets below 2**32 are the noise of z under the same seed.
+    return uniform_rows(seed, (rows + 1) << 32, first, count)
+
+
 def draw(
     scores: Tensor,
     seed: Tensor,
@@ -46,62 +67,132 @@ def draw(
 ) -> Tensor:
     """Sample one token a row; a pure function of the row's scores, its key, the seed and the step.
 
-    Gumbel-max (Gumbel 1954; Maddison et al. 2014, arXiv 1411.0030): the argmax of log-probability
-    plus Gumbel noise is a sample. Filters apply in the order temperature, top_k, top_p.
-
     Args:
-        scores: log-probabilities, minus infinity where forbidden, shape [N, V].
-        seed: int64, one element.
-        rows: key of each row, int64, below 2**31 - 1, shape [N].
+        scores: logits or log-probabilities, minus infinity where forbidden, shape [N, V], float32.
+        seed: int64, one element, or one a row.
+        rows: key of each row, int64, 0 to 2**31 - 2, shape [N].
         step: number of the token in its sequence.
         temperature: divides the scores, at least `COLDEST`.
-        top_k: only the k most probable tokens; 0: all.
-        top_p: only the fewest tokens with at least this mass (Holtzman et al. 2020,
-            arXiv 1904.09751).
+        top_k: see `keep`; 0: all.
+        top_p: see `keep`; 1: all.
 
     Returns:
         Token ids, shape [N].
     """
-    # From the best score down: a tiny temperature makes the others minus infinity, not all of them.
-    scores = (scores - scores.amax(1, keepdim=True)) / temperature
+    uniform = token_uniforms(seed, rows, step, 1)
+    return pick(scores, uniform, *settings(scores, temperature, top_k, top_p))[:, 0]
+
+
+def settings(
+    scores: Tensor, temperature: float, top_k: int, top_p: float
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Temperature, top_k and top_p of `pick`, one for all rows of `scores`; None: keeps all."""
+
+    def column(value: float, dtype: torch.dtype) -> Tensor:
+        return torch.full((1, 1), value, dtype=dtype, device=scores.device)
+
+    return (
+        column(temperature, torch.float32),
+        column(top_k, torch.int64) if 0 < top_k < scores.shape[1] else None,
+        column(top_p, torch.float32) if top_p < 1 else None,
+    )
+
+
+def pick(
+    scores: Tensor,
+    uniform: Tensor,
+    temperature: Tensor,
+    top_k: Tensor | None = None,
+    top_p: Tensor | None = None,
+) -> Tensor:
+    """The token of each row that its uniform number points at.
+
+    Args:
+        scores: logits or log-probabilities, minus infinity where forbidden, shape [N, V], float32.
+        uniform: in [0, 1), shape [N, 1], float32.
+        temperature: divides the scores, above 0, shape [N, 1] or [1, 1], float32.
+        top_k: see `keep`.
+        top_p: see `keep`.
+
+    Returns:
+        Token ids, shape [N, 1].
+    """
+    probabilities = (scores / temperature).softmax(1)
+    if top_k is not None or top_p is not None:
+        probabilities = keep(scores, probabilities, top_k, top_p)
+    return invert(probabilities, uniform)
+
+
+def keep(
+    scores: Tensor, probabilities: Tensor, top_k: Tensor | None, top_p: Tensor | None
+) -> Tensor:
+    """`probabilities` [N, V] with 0 for the tokens that the filters leave out.
+
+    Args:
+        scores: what the probabilities rank by, shape [N, V]; their ties decide, not those that the
+            rounding of probabilities makes.
+        probabilities: of all tokens, shape [N, V].
+        top_k: only the k tokens with the highest scores, and those that tie with the last of them;
+            int64 [N, 1] or [1, 1], 0: all. None: all in every row.
+        top_p: of these, only the fewest with the highest scores whose share of the mass reaches
+            this, and those that tie with the last of them (Holtzman et al. 2020, arXiv
+            1904.09751); float32 [N, 1] or [1, 1], 1: all. None: all in every row.
+    """
     vocabulary = scores.shape[1]
-    if not (0 < top_k < vocabulary) and top_p >= 1:
-        return (scores + _noise_of_all(seed, rows, step, vocabulary)).argmax(1)
-    ids = torch.arange(vocabulary, device=scores.device).expand_as(scores)
-    if 0 < top_k < vocabulary:
-        scores, ids = scores.topk(top_k)
-    if top_p < 1:
-        scores, where = _nucleus(scores, top_p)
-        ids = ids.gather(1, where)
-    if 4 * ids.shape[1] < vocabulary:
-        noise = _gumbel(seed, rows, step, ids // 4).gather(2, (ids % 4)[..., None])[..., 0]
-    else:  # a block makes the noise of four tokens: all blocks are no more than one for each token
-        noise = _noise_of_all(seed, rows, step, vocabulary).gather(1, ids)
-    return ids.gather(1, (scores + noise).argmax(1, keepdim=True))[:, 0]
+    lowest = scores.new_full((1, 1), float("-inf"))
+    k = torch.zeros_like(lowest, dtype=torch.int64) if top_k is None else top_k
+    p = torch.ones_like(lowest) if top_p is None else top_p
+    # Tokens below (1 - top_p) / V have less than 1 - top_p together: none of them is in a nucleus.
+    # The hundredth covers rounding. Sorting only what is above is what makes the filter fast.
+    likely = (probabilities > 0.99 * (1 - p) / vocabulary).float().sum(1, keepdim=True).long()
+    wanted = torch.where(k > 0, k, torch.where(p < 1, likely, 1)).clamp(1, vocabulary)
+    top, where = scores.topk(_size(wanted.amax(), vocabulary))
+    threshold = torch.where(k > 0, top.gather(1, (wanted - 1).expand(len(top), 1)), lowest)
+    if top_p is not None:
+        kept = torch.where(scores >= threshold, probabilities, 0.0)
+        total = kept.double().sum(1, keepdim=True)
+        mass = torch.where(top >= threshold, probabilities.gather(1, where), 0.0).double()
+        before = mass.cumsum(1) - mass
+        inside = (before < p.double() * total) & (top >= threshold)
+        last = (inside.long().sum(1, keepdim=True) - 1).clamp_min(0)
+        threshold = torch.where(p < 1, top.gather(1, last), threshold)
+    return torch.where(scores >= threshold, probabilities, 0.0)
 
 
-def _nucleus(scores: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
-    """The fewest scores of each row with mass `top_p`, padded with minus infinity, and their places."""
-    total, every = scores.logsumexp(1, keepdim=True), scores.shape[1]
-    for width in (min(HEAD, every), every):
-        top, where = scores.topk(width)
-        mass = (top - total).exp()
-        if bool((mass.sum(1) >= top_p).all()):
-            break
-    top = top.masked_fill(mass.cumsum(1) - mass >= top_p, float("-inf"))
-    widest = int(top.isfinite().sum(1).max())
-    return top[:, :widest], where[:, :widest]
+def invert(weights: Tensor, uniform: Tensor) -> Tensor:
+    """The first token of each row up to which the weights add up to more than `uniform` of all.
+
+    In float64: in float32 the sum of thousands of weights depends on the order in which a runtime
+    adds, and with it one token in a few hundred.
+
+    Args:
+        weights: not negative, at least one a row positive, shape [N, V], float32.
+        uniform: in [0, 1), shape [N, 1], float32.
+
+    Returns:
+        Indices, never of a weight 0, shape [N, 1].
+    """
+    vocabulary = weights.shape[1]
+    # Blocks first, then one block: adding up V numbers one after another is slow in every runtime.
+    root = math.isqrt(vocabulary - 1) + 1
+    width = next((w for w in range(root, 2 * root) if vocabulary % w == 0), root)
+    padding = -vocabulary % width
+    blocks = pad(weights, (0, padding)).double().view(-1, (vocabulary + padding) // width, width)
+    sums = blocks.sum(2)
+    ends = sums.cumsum(1)
+    target = uniform.double() * ends[:, -1:]
+    block = (ends <= target).float().sum(1, keepdim=True).long()
+    begin = ends.gather(1, block) - sums.gather(1, block)
+    inside = blocks.gather(1, block[..., None].expand(-1, 1, width))[:, 0].cumsum(1)
+    # The block was added up in another order: what rounding leaves must still point at a token.
+    target = torch.minimum((target - begin).clamp_min(0.0), inside[:, -1:] * (1 - 2.0**-40))
+    place = (inside <= target).float().sum(1, keepdim=True).long()
+    return block * width + place
 
 
-def _noise_of_all(seed: Tensor, rows: Tensor, step: int, vocabulary: int) -> Tensor:
-    blocks = torch.arange((vocabulary + 3) // 4, device=rows.device)
-    return _gumbel(seed, rows, step, blocks.expand(len(rows), -1)).flatten(1)[:, :vocabulary]
-
-
-def _gumbel(seed: Tensor, rows: Tensor, step: int, blocks: Tensor) -> Tensor:
-    """Noise of four neighbouring tokens a block: blocks [N, M] to [N, M, 4], float32."""
-    # Row keys start at 1: offsets below 2**32 are the noise of z under the same seed.
-    offset = ((rows + 1) << 32) + step
-    words = torch.stack(philox4x32(seed, blocks, offset[:, None]), -1)
-    # log1p of a small u resolves the large noise, which decides, to 31 bits.
-    return -torch.log(-torch.log1p(-word_to_uniform(words).clamp_min(UNIFORM_SCALE / 2)))
+def _size(width: Tensor, most: int) -> int:
+    """A width that the data decide, as a number between 1 and `most` that can be exported."""
+    size = width.item()
+    torch._check(size >= 1)  # type: ignore[no-untyped-call]
+    torch._check(size <= most)  # type: ignore[no-untyped-call]
+    return int(size)

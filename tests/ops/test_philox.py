@@ -12,6 +12,7 @@ from seqvae.ops.philox import (
     pair_to_normal,
     philox4x32,
     uniform,
+    uniform_rows,
     word_to_uniform,
 )
 
@@ -144,6 +145,33 @@ def test_moments_and_lanes_are_independent() -> None:
     assert abs(float(uniforms.mean()) - 0.5) < error
     assert 0 <= float(uniforms.min())
     assert float(uniforms.max()) < 1
+
+
+@given(
+    seeds=st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=4),
+    first=st.integers(0, 2**40),
+    count=st.integers(0, 9),
+    offset=st.integers(0, 2**62),
+)
+def test_rows_are_streams_of_their_own(
+    seeds: list[int], first: int, count: int, offset: int
+) -> None:
+    offsets = offset + torch.arange(len(seeds)) * 0x1_0000_0001
+    together = uniform_rows(torch.tensor(seeds), offsets, first, count)
+    assert together.shape == (len(seeds), count)
+    shared = uniform_rows(torch.tensor(seeds[:1]), offsets, first, count)
+    for row, seed in enumerate(seeds):
+        blocks = torch.arange(first // 4, first // 4 + 4)
+        words = torch.stack(philox4x32(torch.tensor([seed]), blocks, offsets[row]), -1).flatten()
+        wanted = word_to_uniform(words)[first % 4 : first % 4 + count]
+        assert torch.equal(together[row], wanted)
+        assert not row or seeds[0] != seed or torch.equal(shared[row], wanted)
+
+
+@pytest.mark.parametrize("seed", [torch.tensor([1, 2]), torch.tensor([1, 2, 3]).int()])
+def test_a_seed_for_rows_that_are_not_there_is_refused(seed: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match="one for each of 3 rows"):
+        uniform_rows(seed, torch.arange(3), 0, 1)
 
 
 @pytest.mark.parametrize("seed", [torch.tensor([1, 2]), torch.tensor([1], dtype=torch.int32)])

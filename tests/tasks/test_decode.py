@@ -89,6 +89,13 @@ def test_rows_decoded_side_by_side_do_not_matter(
     assert write(model, decoding).ids == many.ids
 
 
+def test_random_numbers_made_together_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, decoding = tiny_model(), Decoding(strategy="sample")
+    many = write(model, decoding)
+    monkeypatch.setattr(decode, "UNIFORMS", 5)
+    assert write(model, decoding).ids == many.ids
+
+
 @pytest.mark.parametrize("latent", [True, False])
 def test_the_seed_decides_what_is_sampled(latent: bool) -> None:
     model = tiny_model(latent=latent)

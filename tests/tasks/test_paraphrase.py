@@ -3,6 +3,8 @@ import torch
 
 from seqvae.errors import UserError
 from seqvae.model import SequenceVAE
+from seqvae.ops import normal
+from seqvae.posteriors.gaussian import DiagonalGaussian
 from seqvae.tasks import paraphrase as task
 from seqvae.tasks.decode import Decoding, Generated, generate
 from seqvae.tasks.text_model import TextModel
@@ -30,6 +32,30 @@ def test_company_does_not_matter(text_model: TextModel, decoding: Decoding) -> N
         assert [c.score for c in alone.candidates] == pytest.approx(
             [c.score for c in one.candidates], abs=1e-4
         )
+
+
+def test_candidate_k_has_the_noise_of_the_seed_and_k(
+    text_model: TextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[torch.Tensor] = []
+    keys: list[int] = []
+
+    def watched(
+        model: SequenceVAE, z: torch.Tensor, decoding: Decoding, *, rows: torch.Tensor
+    ) -> Generated:
+        drawn.append(z)
+        keys.extend(rows.tolist())
+        return generate(model, z, decoding, rows=rows)
+
+    monkeypatch.setattr(task, "generate", watched)
+    text_model.paraphrase(TEXTS, n=3, noise_scale=0.7, seed=-5, distinct=False)
+    posterior = text_model.encode(TEXTS)
+    assert isinstance(posterior, DiagonalGaussian)
+    deviation = (0.5 * posterior.log_variance).exp()
+    noise = normal(torch.tensor([-5]), (3, posterior.mean.shape[1]))
+    wanted = posterior.mean[:, None] + 0.7 * deviation[:, None] * noise
+    torch.testing.assert_close(torch.cat(drawn), wanted.flatten(0, 1), rtol=1e-5, atol=1e-5)
+    assert keys == [0, 1, 2] * len(TEXTS)
 
 
 def test_candidates_are_distinct_and_ranked(text_model: TextModel) -> None:

@@ -1,13 +1,21 @@
+import math
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from seqvae.data.text import BLANK, BOS, EOS, PAD, UNK
-from seqvae.tasks import sampling
-from seqvae.tasks.sampling import draw, forbid
+from seqvae.ops import uniform
+from seqvae.ops.philox import word_to_uniform
+from seqvae.tasks.sampling import draw, forbid, invert, keep, pick, token_uniforms
 
 VOCABULARY = 10
 SEED = torch.tensor([3])
+HIGHEST = float(word_to_uniform(torch.tensor(0x7FFFFFFF)))
+NOTHING = float("-inf")
 
 
 def scores(rows: int) -> Tensor:
@@ -21,7 +29,91 @@ def test_draws_follow_the_probabilities() -> None:
     found = draw(scores(count), SEED, torch.arange(count), 0)
     share = torch.bincount(found, minlength=VOCABULARY) / count
     wanted = scores(1)[0].exp()
-    assert ((share - wanted).abs() < 4 * (wanted * (1 - wanted) / count).sqrt()).all()
+    # Chi-square with V - 1 degrees of freedom has mean V - 1 and variance 2 (V - 1).
+    statistic = float((count * (share - wanted) ** 2 / wanted).sum())
+    freedom = VOCABULARY - 1
+    assert abs(statistic - freedom) < 4 * math.sqrt(2 * freedom)
+
+
+@pytest.mark.parametrize("step", [0, 3, 4, 101])
+def test_tokens_of_a_large_vocabulary_are_drawn_from_everywhere(step: int) -> None:
+    count, vocabulary, parts = 5000, 1009, 16
+    flat = torch.zeros(count, vocabulary)
+    found = draw(flat, SEED, torch.arange(count), step)
+    assert int(found.min()) >= 0 and int(found.max()) < vocabulary
+    share = torch.bincount(found * parts // vocabulary, minlength=parts) / count
+    statistic = float((count * (share - 1 / parts) ** 2 * parts).sum())
+    assert abs(statistic - (parts - 1)) < 4 * math.sqrt(2 * (parts - 1))
+
+
+@given(
+    scores=st.lists(
+        st.one_of(st.just(NOTHING), st.integers(-8, 8).map(lambda x: x / 4)),
+        min_size=1,
+        max_size=40,
+    ).filter(lambda x: max(x) > NOTHING),
+    uniform=st.one_of(
+        st.sampled_from([0.0, HIGHEST]), st.floats(0, 1 - 2**-24, width=32, allow_subnormal=False)
+    ),
+    top_k=st.integers(0, 45),
+    top_p=st.sampled_from([1.0, 0.999, 0.9, 0.5, 0.1, 1e-9]),
+    temperature=st.sampled_from([1.0, 0.5, 2.0, 1e-6]),
+)
+def test_the_token_is_that_of_the_definition(
+    scores: list[float], uniform: float, top_k: int, top_p: float, temperature: float
+) -> None:
+    """Written out with sorting, in float64; scores with many ties."""
+    every = np.array(scores)
+    mass = np.exp((every - every.max()) / temperature)
+    kept = np.isfinite(every)
+    if 0 < top_k < len(every):
+        kept &= every >= np.sort(every)[-top_k]
+    if top_p < 1:
+        ranked = np.sort(every[kept])[::-1]
+        reached = np.exp((ranked - every.max()) / temperature).cumsum()
+        # A share that rounding alone separates from the limit may fall on either side of it.
+        limit = float(np.float32(top_p)) * reached[-1]
+        if np.isclose(reached, limit, rtol=1e-6, atol=0).any():
+            return
+        kept &= every >= ranked[(reached < limit).sum()]
+    mass = np.where(kept, mass, 0).cumsum() / mass[kept].sum()
+    found = pick(
+        torch.tensor([scores]),
+        torch.tensor([[uniform]]),
+        torch.tensor([[temperature]]),
+        torch.tensor([[top_k]]),
+        torch.tensor([[top_p]]),
+    )
+    token = int(found)
+    assert kept[token]
+    assert (mass[token - 1] if token else 0) <= uniform + 1e-6 and mass[token] > uniform - 1e-6
+
+
+@pytest.mark.parametrize("vocabulary", [1, 2, 3, 10, 97, 8000])
+def test_both_ends_of_the_unit_interval_find_a_token_that_may_come(vocabulary: int) -> None:
+    rows = 35
+    allowed = torch.rand(rows, vocabulary, generator=torch.Generator().manual_seed(1)) < 0.5
+    allowed[:, 0] |= ~allowed.any(1)
+    # From 1 down to what float32 hardly holds.
+    weights = torch.where(allowed, 10.0 ** -torch.arange(rows)[:, None], 0.0)
+    first = invert(weights, torch.zeros(rows, 1))
+    assert torch.equal(first[:, 0], allowed.float().argmax(1))
+    last = invert(weights, torch.full((rows, 1), HIGHEST))
+    assert allowed.gather(1, last).all()
+    behind = (weights * (torch.arange(vocabulary) > last)).sum(1) / weights.sum(1)
+    assert (behind <= 2**-23).all()
+
+
+def test_a_uniform_on_a_border_belongs_to_the_next_token() -> None:
+    weights = torch.tensor([[0.25, 0.0, 0.25, 0.5, 0.0]] * 4)
+    found = invert(weights, torch.tensor([[0.0], [0.25], [0.5], [0.75]]))
+    assert found[:, 0].tolist() == [0, 2, 3, 3]
+
+
+def test_what_is_hardly_probable_and_first_is_still_found() -> None:
+    weights = torch.cat([torch.full((1, 1), 2.0**-30), torch.ones(1, 1)], 1)
+    assert invert(weights, torch.tensor([[2.0**-31]])).item() == 0
+    assert invert(weights, torch.tensor([[2.0**-29]])).item() == 1
 
 
 @pytest.mark.parametrize("k", [1, 3, VOCABULARY - 1])
@@ -46,26 +138,76 @@ def test_top_p_counts_the_mass_that_top_k_and_temperature_leave() -> None:
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"top_k": 2}, {"top_k": 4}, {"top_p": 0.3}, {"top_p": 0.7}, {"top_k": 6, "top_p": 0.9}],
+    ("options", "kept"),
+    [
+        ((1, 1.0), [2]),
+        ((2, 1.0), [0, 2, 3, 5]),  # three tie for the second place: all stay
+        ((4, 1.0), [0, 2, 3, 5]),
+        ((5, 1.0), [0, 2, 3, 4, 5]),
+        ((0, 1e-9), [2]),
+        ((0, 0.41), [0, 2, 3, 5]),
+        ((0, 0.95), [0, 2, 3, 5]),
+        ((0, 0.999), [0, 2, 3, 4, 5]),
+        ((4, 0.3), [2]),
+        ((2, 0.99), [0, 2, 3, 5]),
+        ((0, 1.0), [0, 1, 2, 3, 4, 5]),
+    ],
 )
-def test_a_filter_changes_only_the_draws_it_forbids(options: dict[str, float]) -> None:
-    free = draw(scores(500), SEED, torch.arange(500), 1)
-    filtered = draw(scores(500), SEED, torch.arange(500), 1, **options)  # type: ignore[arg-type]
-    allowed = torch.isin(free, torch.tensor(sorted(set(filtered.tolist()))))
-    assert allowed.any() and not allowed.all()
-    torch.testing.assert_close(free[allowed], filtered[allowed])
+def test_filters_keep_ties(options: tuple[int, float], kept: list[int]) -> None:
+    probabilities = torch.tensor([[0.19, 0.0, 0.39, 0.19, 0.04, 0.19]])
+    found = keep(
+        probabilities.log(),
+        probabilities,
+        torch.tensor([[options[0]]]),
+        torch.tensor([[options[1]]]),
+    )
+    wanted = torch.zeros_like(probabilities)
+    wanted[:, kept] = probabilities[:, kept]
+    assert torch.equal(found, wanted)
 
 
-def test_looking_for_the_nucleus_in_a_few_tokens_first_changes_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    spread = scores(300) * torch.linspace(0.1, 3, 300)[:, None]
-    rows = torch.arange(300)
-    wanted = [draw(spread, SEED, rows, 0, top_k=k, top_p=0.6) for k in (0, 7)]
-    monkeypatch.setattr(sampling, "HEAD", 2)
-    found = [draw(spread, SEED, rows, 0, top_k=k, top_p=0.6) for k in (0, 7)]
-    torch.testing.assert_close(found, wanted)
+def test_each_row_has_filters_of_its_own() -> None:
+    logits = 2 * torch.randn(6, 300, generator=torch.Generator().manual_seed(2))
+    k, p = [0, 3, 0, 50, 300, 1], [1.0, 1.0, 0.6, 0.8, 1.0, 0.2]
+    everything = logits.softmax(1)
+    together = keep(logits, everything, torch.tensor(k)[:, None], torch.tensor(p)[:, None])
+    for row in range(6):
+        some = slice(row, row + 1)
+        alone = keep(
+            logits[some],
+            everything[some],
+            torch.tensor([[k[row]]]) if 0 < k[row] < 300 else None,
+            torch.tensor([[p[row]]]) if p[row] < 1 else None,
+        )
+        assert torch.equal(alone, together[some])
+    assert (together > 0).sum(1).tolist()[:2] == [300, 3]
+
+
+def test_rows_of_other_seeds_may_share_a_batch() -> None:
+    seeds = torch.tensor([3, -7, 2**63 - 1, -(2**63)])
+    rows = torch.tensor([0, 5, 2**31 - 2, 5])
+    together = token_uniforms(seeds, rows, 6, 9)
+    for i in range(len(seeds)):
+        alone = token_uniforms(seeds[i : i + 1], rows[i : i + 1], 6, 9)
+        assert torch.equal(alone, together[i : i + 1])
+        stream = uniform(seeds[i : i + 1], (15,), (int(rows[i]) + 1) << 32)
+        assert torch.equal(stream[6:], together[i])
+    found = draw(scores(4), seeds, rows, 8)
+    assert torch.equal(found[2:3], draw(scores(1), seeds[2:3], rows[2:3], 8))
+
+
+def test_the_uniforms_before_a_step_do_not_matter() -> None:
+    rows = torch.arange(5)
+    whole = token_uniforms(SEED, rows, 0, 64)
+    for first in (0, 1, 2, 3, 4, 63):
+        assert torch.equal(token_uniforms(SEED, rows, first, 1), whole[:, first : first + 1])
+
+
+def test_tokens_forbidden_at_the_end_of_the_vocabulary_never_come() -> None:
+    some = scores(2000)
+    some[:, 6:] = NOTHING
+    assert set(draw(some, SEED, torch.arange(2000), 0).tolist()) == set(range(6))
+    assert set(draw(some, SEED, torch.arange(2000), 0, top_k=9).tolist()) == set(range(6))
 
 
 def test_a_low_temperature_is_greedy() -> None:
