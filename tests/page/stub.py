@@ -41,6 +41,7 @@ TEXT = {
     "labels": [],
     "beam_size": 4,
     "max_length": 64,
+    "limits": {"max_batch": 32, "max_text": 8192, "max_samples": 64, "max_steps": 32},
 }
 SPEECH = {
     "kind": "speech",

@@ -2,7 +2,7 @@
 
 from tests.page.chromium import Page
 from tests.page.steps import NOTICE, READY, SENTENCE, TEXTS, ready, slide, typed
-from tests.page.stub import Refusal, Stub
+from tests.page.stub import TEXT, Refusal, Stub
 
 
 def test_the_servers_message_is_shown_and_again_works(page: Page, stub: Stub) -> None:
@@ -83,3 +83,27 @@ def test_a_key_is_asked_for_and_sent(page: Page, stub: Stub) -> None:
     page.until("document.querySelectorAll('#paraphrases li').length === 5")
     assert "open-sesame" not in page.run("document.documentElement.outerHTML")
     assert "YOUR-KEY" in page.run("document.querySelector('#request').textContent")
+
+
+def test_what_is_infinite_is_null_and_shown(page: Page, stub: Stub) -> None:
+    pieces = [{"piece": "\u2581a", "surprisal": None}, {"piece": "</s>", "surprisal": 0.5}]
+    whole = {"nll_iw": None, "elbo": None, "kl": 2.0, "reconstruction": None, "pieces": pieces}
+    stub.behaviour.routes["/v1/score"] = lambda _: {"scores": [{"text": "a", **whole}]}
+    one = {"text": "b", "score": None, "copy": False}
+    stub.behaviour.routes["/v1/paraphrase"] = lambda _: {
+        "results": [{"text": "a", "candidates": [one]}]
+    }
+    stub.behaviour.info = {**TEXT, "limits": {"max_batch": 4, "max_samples": 8, "max_steps": 5}}
+    ready(page, stub)
+    page.click("#sentence")
+    page.write("a")
+    page.until("document.querySelector('.piece')")
+    page.until("document.querySelector('#paraphrases li')")
+    page.run("document.querySelector('.piece').focus()")
+    readout = page.run("document.querySelector('#piece-readout').textContent")
+    assert readout == "“a”: ∞ nats, impossible"
+    assert page.run("document.querySelector('#paraphrases .facts').textContent").startswith("∞")
+    assert stub.behaviour.bodies("/v1/score")[-1]["samples"] == 8
+    assert stub.behaviour.bodies("/v1/paraphrase")[-1]["n"] == 4
+    assert page.run("document.querySelector('#walk-steps').max") == "5"
+    assert page.problems == []

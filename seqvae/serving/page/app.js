@@ -33,9 +33,9 @@ function textPage(info) {
     type(sentence, text);
     sentence.focus();
   };
-  const surprisal = new Surprisal();
+  const surprisal = new Surprisal(info);
   const latent = Boolean(info.latent);
-  const walk = latent ? new Walk() : null;
+  const walk = latent ? new Walk(info) : null;
   const go = walk ? (text) => walk.go(text) : null;
   let paraphrases = null;
   let samples = null;

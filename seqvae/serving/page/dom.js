@@ -47,3 +47,6 @@ export function dial(range, output, digits, changed = () => {}) {
 }
 
 export const count = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+
+/** A number of nats; JSON has no infinity, so null says it. */
+export const nats = (value, digits) => (value === null ? "∞" : value.toFixed(digits));

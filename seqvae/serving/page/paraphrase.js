@@ -2,7 +2,7 @@
 
 import { curl, post } from "./api.js";
 import { Card } from "./card.js";
-import { byId, count } from "./dom.js";
+import { byId, count, nats } from "./dom.js";
 import { showTexts } from "./texts.js";
 
 const PATH = "v1/paraphrase";
@@ -51,7 +51,7 @@ export class Paraphrases {
   #show(text, candidates) {
     const items = candidates.map(({ text: said, score, copy }) => ({
       text: said,
-      facts: [`${(-score).toFixed(2)} nats a piece`, ...(copy ? ["a copy"] : [])],
+      facts: [`${nats(score === null ? null : -score, 2)} nats a piece`, ...(copy ? ["a copy"] : [])],
       actions: [
         { name: "Use", act: () => this.actions.use(said) },
         { name: "Walk there", act: () => this.actions.walk(said) },

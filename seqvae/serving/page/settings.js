@@ -41,6 +41,7 @@ export class Settings {
       byId("temperature").value = 1;
       byId("temperature-value").textContent = "1.00";
     }
+    byId("count").max = Math.min(byId("count").max, info.limits?.max_batch ?? Infinity);
     byId("count").addEventListener("input", () => this.#changed());
     byId("beam").addEventListener("change", () => this.#changed());
     if (info.beam_size) byId("beam").parentElement.append(` (${info.beam_size} at a time)`);

@@ -2,7 +2,7 @@
 
 import { post } from "./api.js";
 import { Card } from "./card.js";
-import { byId, make } from "./dom.js";
+import { byId, make, nats } from "./dom.js";
 
 const SAMPLES = 16;
 // exp(-8) is 1 in 3,000: about the odds of a rare word.
@@ -15,15 +15,18 @@ function shown(piece) {
   return text.trim() === "" ? "\u00a0\u2423" : text;
 }
 
-function odds(nats) {
-  const p = Math.exp(-nats);
+function odds(surprisal) {
+  if (surprisal === null) return "impossible";
+  const p = Math.exp(-surprisal);
   if (p >= 0.1) return `${Math.round(100 * p)} % likely`;
   if (p >= 0.01) return `${(100 * p).toFixed(1)} % likely`;
   return `1 in ${Math.round(1 / p).toLocaleString("en")}`;
 }
 
 export class Surprisal {
-  constructor() {
+  /** @param {object} info of /v1/info */
+  constructor(info) {
+    this.samples = Math.min(SAMPLES, info.limits?.max_samples ?? SAMPLES);
     this.card = new Card(byId("sentence-card"));
     this.box = byId("pieces");
     this.readout = byId("piece-readout");
@@ -45,7 +48,7 @@ export class Surprisal {
       return;
     }
     this.card.latest(250, async (how) => {
-      const answer = await post("v1/score", { texts: [text], samples: SAMPLES }, how);
+      const answer = await post("v1/score", { texts: [text], samples: this.samples }, how);
       if (!how.signal.aborted) this.#show(answer.scores[0]);
     });
   }
@@ -60,21 +63,22 @@ export class Surprisal {
             className: piece === "</s>" ? "piece end" : "piece",
             tabIndex: index ? -1 : 0,
             "aria-selected": "false",
-            "aria-label": `${shown(piece).trim()}, ${surprisal.toFixed(2)} nats`,
+            "aria-label": `${shown(piece).trim()}, ${nats(surprisal, 2)} nats`,
           },
           make("span", {}, shown(piece)),
-          make("span", { className: "nats" }, surprisal.toFixed(1)),
+          make("span", { className: "nats" }, nats(surprisal, 1)),
         );
-        item.style.setProperty("--heat-share", `${100 * Math.min(1, Math.max(0, surprisal / TOP))}%`);
-        item.dataset.readout = `“${shown(piece).trim()}”: ${surprisal.toFixed(2)} nats, ${odds(surprisal)}`;
+        const heat = surprisal === null ? 1 : Math.min(1, Math.max(0, surprisal / TOP));
+        item.style.setProperty("--heat-share", `${100 * heat}%`);
+        item.dataset.readout = `“${shown(piece).trim()}”: ${nats(surprisal, 2)} nats, ${odds(surprisal)}`;
         return item;
       }),
     );
     this.readout.textContent = "Point at a piece, or use the arrow keys.";
-    const each = nll_iw / Math.max(1, pieces.length);
+    const each = nll_iw === null ? null : nll_iw / Math.max(1, pieces.length);
     byId("surprisal-summary").textContent =
-      `${nll_iw.toFixed(1)} nats in all, ${each.toFixed(2)} a piece` +
-      (kl > 0 ? ` · reconstruction ${reconstruction.toFixed(1)}, KL ${kl.toFixed(1)}` : "");
+      `${nats(nll_iw, 1)} nats in all, ${nats(each, 2)} a piece` +
+      (kl === 0 ? "" : ` · reconstruction ${nats(reconstruction, 1)}, KL ${nats(kl, 1)}`);
     byId("surprisal").hidden = false;
   }
 

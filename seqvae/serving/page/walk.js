@@ -5,7 +5,10 @@ import { Card } from "./card.js";
 import { byId, dial, grow, make, type } from "./dom.js";
 
 export class Walk {
-  constructor() {
+  /** @param {object} info of /v1/info */
+  constructor(info) {
+    const steps = byId("walk-steps");
+    steps.max = Math.min(steps.max, info.limits?.max_steps ?? Infinity);
     this.card = new Card(byId("walk-card"));
     this.place = byId("walk-place");
     this.list = byId("walk-texts");
