@@ -1,7 +1,7 @@
 """Text to token ids and back, through the graphs of a bundle or, without such, its sentencepiece model."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -109,17 +109,15 @@ class GraphTexts:
         """See `Texts.too_long`.
 
         The graph crops and does not say so. What it dropped shows when the text is read in short
-        parts, which are normalised as the whole is: do they have more letters than was read?
+        parts, which are normalised as the whole is: do they say more than was read?
         """
         if len(ids) < self._limit:
             return False
-        words, size = text.split(), max(1, self._limit // 8)
-        parts = [word[i : i + size] for word in words for i in range(0, len(word), size)]
-        read = self.encode(parts)
+        read = self.encode(list(_parts(text, max(1, self._limit // 8))))
         if any(len(row) == self._limit for row in read):
             return True
-        whole = sum(_letters(part) for part in self.decode(read))
-        return whole > _letters(self.decode([ids])[0])
+        *parts, found = self.decode([*read, ids])
+        return _letters("".join(parts)) != _letters(found)
 
 
 def surely_fits(text: str, limit: int) -> bool:
@@ -158,5 +156,17 @@ def batch(rows: Sequence[Ids], ends: Sequence[bool] | None = None) -> tuple[Arra
     return padded(whole), np.array([len(row) for row in whole], np.int64)
 
 
-def _letters(text: str) -> int:
-    return sum(not letter.isspace() for letter in text)
+def _parts(text: str, size: int) -> Iterator[str]:
+    """Words, long ones in parts of about `size` letters; accents stay with their letters."""
+    for word in unicodedata.normalize("NFKC", text).split():
+        begin = 0
+        for end in range(1, len(word) + 1):
+            whole = end == len(word)
+            if whole or (end - begin >= size and not unicodedata.combining(word[end])):
+                yield word[begin:end]
+                begin = end
+
+
+def _letters(text: str) -> str:
+    """A text without spaces and without the signs of unknown letters, of which one stands for many."""
+    return "".join(text.split()).replace("\u2047", "")
