@@ -101,13 +101,14 @@ class Batcher:
         self._task = asyncio.get_running_loop().create_task(self._serve())
 
     async def close(self) -> None:
-        """Stop; what waits is refused with 503."""
+        """Stop; what waits or runs is refused with 503."""
+        unanswered = [*self._running, *self._queue]
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self._calls.put(None)
-        while self._queue:
-            job = self._queue.popleft()
+        self._queue.clear()
+        for job in unanswered:
             if not job.answer.done():
                 job.answer.set_exception(Refusal(503, "the server stops", reason="REJECTED"))
 

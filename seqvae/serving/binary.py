@@ -164,7 +164,7 @@ def _shape_of(shape: object, spec: Spec, model: str, limits: Limits) -> tuple[in
     if not fits:
         refuse(
             f"unexpected shape for input '{spec.name}' for model '{model}'. Expected "
-            f"[-1,{spec.columns}], got {shown(json.dumps(shape))}; the first axis is the batch"
+            f"[-1,{spec.columns}], got {json.dumps(shape)[:60]}; the first axis is the batch"
         )
     if shape[0] > limits.max_batch:
         refuse(f"inference request batch-size must be <= {limits.max_batch} for '{model}'")

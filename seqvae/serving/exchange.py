@@ -47,6 +47,8 @@ def route(path: str, handler: Handler, *, method: str = "GET") -> Route:
             return await handler(service, request)
         except (Left, ClientDisconnect):
             return Response(status_code=CLIENT_LEFT)
+        except Exception as error:  # noqa: BLE001 (every request is answered)
+            return refusal(as_refusal(error))
 
     return Route(path, endpoint, methods=[method])
 

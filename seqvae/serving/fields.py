@@ -93,7 +93,9 @@ class Field:
             self.kind, f"a {self.kind}"
         )
         ends = [
-            f"{words} {bound:g}" if bound < _FLOAT_MAX else ""
+            f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}"
+            if bound < _FLOAT_MAX
+            else ""
             for words, bound in (("at least", self.low), ("at most", self.high))
             if bound is not None
         ]

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from seqvae.serving import generate, v1, v2
-from seqvae.serving.exchange import answer, refusal, route
+from seqvae.serving.exchange import answer, route
 from seqvae.serving.front import Front, Keys, LogFormat
 from seqvae.serving.metrics import CONTENT_TYPE
 from seqvae.serving.openapi import document
@@ -58,7 +58,7 @@ def build(
             route("/", _page),
             route("/page/{name}", _page),
         ],
-        exception_handlers={HTTPException: _http_error, Refusal: _refusal},
+        exception_handlers={HTTPException: _http_error},
     )
     # Triton knows no /v2/ either; a redirect would lose the body of a POST.
     app.router.redirect_slashes = False
@@ -70,11 +70,6 @@ def build(
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return answer({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _refusal(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Refusal)
-    return refusal(error)
 
 
 async def _metrics(service: Service, request: Request) -> Response:
