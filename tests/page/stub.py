@@ -27,7 +27,7 @@ POLICY = (
 )
 OPTIONS = {
     "seed": {"default": 0, "low": -(2**63), "high": 2**63 - 1, "dtype": "int64"},
-    "noise_scale": {"default": 1.0, "low": 0.0, "high": 3.4e38, "dtype": "float32"},
+    "noise_scale": {"default": 1.0, "low": 0.0, "high": None, "dtype": "float32"},
     "temperature": {"default": 0.0, "low": 0.0, "high": 3.4e38, "dtype": "float32"},
     "top_k": {"default": 0, "low": 0, "high": 2**31 - 1, "dtype": "int64"},
     "top_p": {"default": 1.0, "low": 0.0, "high": 1.0, "dtype": "float32"},

@@ -7,8 +7,9 @@ const NUMBERS = { seed: "seed", "top-k": "top_k", "top-p": "top_p" };
 /** Narrow an input to what the server accepts as well, and start at the server's default. */
 function limit(input, option) {
   if (!option) return;
-  if (option.low > Number(input.min)) input.min = option.low;
-  if (option.high < Number(input.max)) input.max = option.high;
+  // null is no limit.
+  if (option.low !== null && option.low > Number(input.min)) input.min = option.low;
+  if (option.high !== null && option.high < Number(input.max)) input.max = option.high;
   if (Number.isFinite(option.default)) input.value = option.default;
 }
 
