@@ -147,11 +147,13 @@ class _Walk:
             yield _Field(number, kind == _BYTES, start, position)
 
     def _varint(self, position: int, end: int) -> tuple[int, int]:
-        value = 0
+        content, value = self.content, 0
+        if position < end and content[position] < 0x80:  # almost every one
+            return content[position], position + 1
         for shift in range(0, 70, 7):
             if position >= end:
                 break
-            byte = self.content[position]
+            byte = content[position]
             position += 1
             value |= (byte & 0x7F) << shift
             if byte < 0x80:

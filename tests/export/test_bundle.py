@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seqvae.errors import UserError
 from seqvae.export import bundle_manifest
@@ -262,6 +265,52 @@ def test_odd_contents(
     replace(toy, name, content)
     with pytest.raises(UserError, match="export again"):
         read(Bundle.open(toy))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_no_change_of_a_document_causes_another_error(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """A value somewhere in a JSON file becomes another one: it opens, or `UserError` says why not."""
+    root = tmp_path_factory.getbasetemp() / "changed"
+    if not root.exists():
+        make(root)
+        (root.parent / "originals").mkdir()
+        for name in ("seqvae.json", "manifest.json", "golden.json"):
+            shutil.copy(root / name, root.parent / "originals")
+    for path in (root.parent / "originals").iterdir():
+        shutil.copy(path, root)
+    name = data.draw(st.sampled_from(["seqvae.json", "manifest.json", "golden.json"]))
+    document = json.loads((root / name).read_text())
+    place = document
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        inner = place[key]
+        if not isinstance(inner, dict | list) or not inner or data.draw(st.booleans()):
+            break
+        place = inner
+    place[key] = data.draw(VALUES)
+    content = json.dumps(document).encode()
+    if name == "seqvae.json":
+        (root / name).write_bytes(content)
+    else:
+        replace(root, name, content)
+    try:
+        bundle = Bundle.open(root)
+        assert bundle.variant() and bundle.pieces and bundle.golden is not None
+    except UserError as error:
+        assert len(str(error)) < 2000
 
 
 @pytest.mark.parametrize("where", ["nothing", "file", "empty"])
