@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -88,7 +89,6 @@ class Server:
         """Begin to end; called on the event loop, a second time to end at once."""
         if self._stop.is_set():
             self._uvicorn.force_exit = True
-            self.abandoned = self._busy
         self._stop.set()
 
     async def serve(self) -> None:
@@ -157,6 +157,7 @@ class Server:
         if self._busy:
             self.abandoned = True
             log.warning("requests still run after %g s: they end here", self._listen.drain_seconds)
+            await self._service.batcher.close()
         self._uvicorn.should_exit = True
 
     @contextlib.contextmanager
@@ -208,12 +209,16 @@ def _bounded(limits: Limits) -> type[H11Protocol]:
             super().handle_events()
             if self.cycle is not None and not self.cycle.response_complete:
                 self._unwatch()
-            elif self._timer is None:
+            elif self._timer is None and self._is_amid():
                 self._watch()
 
         def on_response_complete(self) -> None:
             self._unwatch()
             super().on_response_complete()
+
+        def _is_amid(self) -> bool:
+            """Whether something has begun: part of a head, or a body that nobody waits for."""
+            return bool(self.conn.trailing_data[0]) or self.conn.their_state is not h11.IDLE
 
         def _watch(self) -> None:
             self._timer = self.loop.call_later(limits.header_seconds, self._give_up)
