@@ -50,12 +50,17 @@ def threshold(scores: Floats, probability: Floats, top_k: int, top_p: float) -> 
     filters_k, filters_p = 0 < top_k < len(scores), top_p < 1
     if not (filters_k or filters_p):
         return least
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
     if filters_k:
-        least = float(ranked[top_k - 1])
+        least = float(np.partition(scores, -top_k)[-top_k])
     if filters_p:
-        mass = np.where(ranked >= least, probability[order], np.float32(0)).astype(np.float64)
-        inside = (mass.cumsum() - mass < float(np.float32(top_p)) * mass.sum()) & (ranked >= least)
-        least = float(ranked[max(0, int(inside.sum()) - 1)])
+        mass = np.where(scores >= least, probability, np.float32(0)).astype(np.float64)
+        part = float(np.float32(top_p))
+        total = mass.sum()
+        # Tokens below this have less than 1 - top_p together: none of them is in the nucleus, and
+        # few are left to sort. The hundredth covers rounding.
+        likely = np.flatnonzero(mass > 0.99 * (1 - part) * total / len(mass))
+        order = likely[np.argsort(-scores[likely], kind="stable")]
+        before = mass[order].cumsum() - mass[order]
+        inside = int((before < part * total).sum())
+        least = float(scores[order[max(0, inside - 1)]])
     return least

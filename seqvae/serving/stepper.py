@@ -109,5 +109,5 @@ def start_feeds_of(session: Any, z: Array | None) -> dict[str, Array]:  # noqa: 
 
 
 def _start_feeds(known: frozenset[str], z: Array | None) -> dict[str, Array]:
-    feeds = {"rows": np.array(1, np.int64)} if z is None else {"z": z}
+    feeds = {"rows": np.zeros((1, 1), np.int64)} if z is None else {"z": z}
     return {name: value for name, value in feeds.items() if name in known}
