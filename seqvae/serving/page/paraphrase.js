@@ -40,6 +40,7 @@ export class Paraphrases {
       this.card.stop();
       this.card.clear();
       this.list.replaceChildren();
+      byId("paraphrase-help").hidden = true;
       return;
     }
     this.card.latest(delay, async (how) => {
@@ -58,6 +59,7 @@ export class Paraphrases {
       ],
     }));
     showTexts(this.list, items, text);
+    byId("paraphrase-help").hidden = candidates.length === 0;
     byId("paraphrase-status").textContent = count(candidates.length, "paraphrase", "paraphrases");
   }
 }
