@@ -20,8 +20,8 @@ HYPOTHESES = 128
 """Sequences that one call of a graph writes side by side; it bounds memory and changes no result."""
 TOKENS = 8192
 """Tokens, padding included, that one call encodes."""
-TEXT_OUT = "written"
-"""The output of `model` with the texts: it cannot share the name of the input, `text`."""
+WRITTEN = "written"
+"""The output of `model` with the texts or, where it has no tokenizer, their ids."""
 LOGITS = 1 << 24
 """Logits that one call of the scorer holds: 64 MiB."""
 
@@ -183,8 +183,12 @@ class Core:
         """A text for each of the options, z from the prior."""
         if not self.facts.latent:
             return self.write(None, options)
-        feeds = feeds_of(options, ["seed", "sample"])
-        return self.write(self.graphs.run("prior", feeds, ["z"])["z"], options)
+        written = []
+        for part in self._parts(options):
+            chosen = [options[i] for i in part]
+            feeds = feeds_of(chosen, ["seed", "sample"])
+            written += self.write(self.graphs.run("prior", feeds, ["z"])["z"], chosen)
+        return written
 
     def write(self, z: Array | None, options: Sequence[Options]) -> list[Written]:
         """Write a text for each z [N, D] (None for a language model) by `generate`.
@@ -209,17 +213,18 @@ class Core:
         feeds = feeds_of([row.options for row in rows])
         if with_noise:
             feeds["noise"] = np.stack([np.asarray(row.noise, np.float32) for row in rows])
-        outputs = ["ids", "log_prob", "complete"]
+        outputs = [WRITTEN, "log_prob", "complete"]
         if self.facts.texts_inside:
             feeds["text"] = tokens.strings([row.text for row in rows])
-            outputs.append(TEXT_OUT)
+            outputs.append("ids")
         else:
             ids = self.texts.encode([row.text for row in rows])
             feeds["ids"], feeds["lengths"] = tokens.batch(ids)
         feeds = {name: value for name, value in feeds.items() if name in known}
         out = self.graphs.run("model", feeds, outputs)
         if self.facts.texts_inside:
-            return _written(out, [str(text) for text in out[TEXT_OUT].reshape(-1).tolist()])
+            return _written(out, [str(text) for text in out[WRITTEN].reshape(-1).tolist()])
+        out["ids"] = out[WRITTEN]
         return _written(out, self.texts.decode([ids for ids, _ in _rows(out)]))
 
     def _check_noise(self, number: int, row: Row) -> None:

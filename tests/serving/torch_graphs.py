@@ -193,6 +193,6 @@ class TorchGraphs:
             noise = self._prior(options["seed"], options["sample"])["z"]
         z = mean + options["noise_scale"] * noise * deviation
         out = self._generate(z, **options)
-        if text is not None:
-            out["written"] = self._detokenizer(out["ids"])["text"]
-        return out
+        if text is None:
+            return {"written": out.pop("ids"), **out}
+        return {"written": self._detokenizer(out["ids"])["text"], **out}
