@@ -33,6 +33,7 @@ class Field:
         default: value of a request that does not say; None: it must.
         low: least value, or least number of items.
         high: greatest value, most characters, or most items.
+        above: whether `low` itself is too little.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Field:
     default: Any = None
     low: float | None = None
     high: float | None = None
+    above: bool = False
 
     def read(self, value: object) -> Any:  # noqa: ANN401 (of the field's kind)
         """`value` when it fits.
@@ -48,6 +50,8 @@ class Field:
         Raises:
             Refusal: 400 another type, or out of range.
         """
+        if self.kind == "integer" and isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON has one kind of number: 7.0 is an integer
         if not isinstance(value, _TYPES[self.kind]) or (
             isinstance(value, bool) and self.kind != "boolean"
         ):
@@ -74,8 +78,8 @@ class Field:
         else:
             found["type"] = self.kind
         if self.low is not None:
-            found[low] = self.low
-        if self.high is not None and self.high < _FLOAT_MAX:
+            found["exclusiveMinimum" if self.above else low] = self.low
+        if self.high is not None:
             found["maxLength" if self.kind == "string" else high] = self.high
         if self.default is not None:
             found["default"] = self.default
@@ -85,7 +89,7 @@ class Field:
         low = -float("inf") if self.low is None else self.low
         high = float("inf") if self.high is None else self.high
         # Written so that it also refuses what compares false with everything.
-        if not low <= amount <= high:
+        if not low <= amount <= high or (self.above and amount == low):
             self._refuse(value)
 
     def _refuse(self, value: object) -> None:
@@ -96,7 +100,10 @@ class Field:
             f"{words} {bound if isinstance(bound, int) else f'{bound:g}'}"
             if bound < _FLOAT_MAX
             else ""
-            for words, bound in (("at least", self.low), ("at most", self.high))
+            for words, bound in (
+                ("above" if self.above else "at least", self.low),
+                ("at most", self.high),
+            )
             if bound is not None
         ]
         size = " of " if self.kind == "strings" else ", "
@@ -148,7 +155,9 @@ def option_fields(defaults: Options, leave_out: Sequence[str] = ()) -> tuple[Fie
             continue
         kind = kinds[np.dtype(rule.dtype).kind]
         bounds = (None, None) if kind == "boolean" else (rule.low, rule.high)
-        found.append(Field(name, kind, _ABOUT[name], getattr(defaults, name), *bounds))
+        default = getattr(defaults, name)
+        low, high = bounds
+        found.append(Field(name, kind, _ABOUT[name], default, low, high, name == "top_p"))
     return tuple(found)
 
 

@@ -24,7 +24,7 @@ from seqvae.serving.metrics import VERSION
 from seqvae.serving.options import Options, Row
 from seqvae.serving.refusal import Refusal, refuse, shown
 from seqvae.serving.service import Service, TextEngine
-from seqvae.serving.v2 import count_tokens, find, read_parameters, timeout_of
+from seqvae.serving.v2 import count_tokens, find, read_id, read_parameters, timeout_of
 
 
 def routes() -> list[BaseRoute]:
@@ -59,9 +59,8 @@ async def _read(service: Service, request: Request) -> _Asked:
     if model.name != "model":
         refuse(f"model '{model.name}' does not generate; the one that does is 'model'")
     body = await read_object(request, service.limits)
-    request_id = body.pop("id", None)
-    if request_id is not None and not isinstance(request_id, str):
-        refuse(f"'id' is {shown(request_id)}; it must be a string")
+    head = {"id": read_id(body)} if "id" in body else {}
+    body.pop("id", None)
     parameters = dict(read_parameters(body.pop("parameters", {})))
     timeout = timeout_of(parameters)
     parameters.pop("timeout", None)
@@ -76,7 +75,6 @@ async def _read(service: Service, request: Request) -> _Asked:
         output, body["text"] = "text_output", body.pop("text_input")
     values = read_fields(body, fields(service.limits))
     check_length("text", values["text"], service.limits.max_text)
-    head = {} if request_id is None else {"id": request_id}
     head |= {"model_name": model.name, "model_version": VERSION}
     return _Asked(Row(values["text"], read_options(values)), head, output, timeout)
 
@@ -89,6 +87,7 @@ async def _generate(service: Service, request: Request) -> Response:
         {
             **asked.head,
             asked.output: written.text,
+            "ids": written.ids,
             "log_prob": written.log_prob,
             "complete": written.complete,
         }

@@ -109,7 +109,7 @@ def _v2(limits: Limits) -> dict[str, Any]:
     }
     for versioned in (False, True):
         path = "/v2/models/{model}" + ("/versions/{version}" if versioned else "")
-        parameters = [_path_parameter("model", "model, score or encoder")]
+        parameters = [_path_parameter("model", "model", "score", "encoder")]
         if versioned:
             parameters.append(_path_parameter("version", "1"))
         operations = {
@@ -174,7 +174,7 @@ def _infer() -> dict[str, Any]:
 def _generate(limits: Limits, *, stream: bool) -> dict[str, Any]:
     if stream:
         about, ok = "One text as server-sent events, part by part.", "text/event-stream"
-        schema = _STRING
+        schema = {"type": "object", "properties": {"data": _STRING}}
     else:
         about, ok, schema = "One text.", _JSON, {"type": "object"}
     operation = _operation(
@@ -191,6 +191,7 @@ def _generate(limits: Limits, *, stream: bool) -> dict[str, Any]:
         "parameters": {"$ref": "#/components/schemas/Parameters"},
     }
     del body["required"]
+    body["oneOf"] = [{"required": ["text"]}, {"required": ["text_input"]}]
     operation["requestBody"] = _body(body)
     return operation
 
@@ -230,5 +231,5 @@ def _body(schema: dict[str, Any]) -> dict[str, Any]:
     return {"required": True, "content": {_JSON: {"schema": schema}}}
 
 
-def _path_parameter(name: str, about: str) -> dict[str, Any]:
-    return {"name": name, "in": "path", "required": True, "description": about, "schema": _STRING}
+def _path_parameter(name: str, *values: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"enum": list(values)}}

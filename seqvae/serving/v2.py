@@ -17,6 +17,7 @@ import seqvae
 from seqvae.serving import binary
 from seqvae.serving.binary import HEADER, Spec
 from seqvae.serving.exchange import answer, read_body, route, unless_gone
+from seqvae.serving.fields import check_text
 from seqvae.serving.limits import read_json
 from seqvae.serving.metrics import VERSION
 from seqvae.serving.offered import Offered, offered
@@ -193,9 +194,7 @@ async def _infer(service: Service, request: Request) -> Response:
     content = await read_body(request, service.limits)
     head, rest = binary.split(content, request.headers.get(HEADER))
     body = read_json(head, service.limits)
-    request_id = body.get("id")
-    if request_id is not None and not isinstance(request_id, str):
-        refuse(f"'id' is {shown(request_id)}; it must be a string")
+    answered = {"id": read_id(body)} if "id" in body else {}
     parameters = read_parameters(body.get("parameters", {}))
     wanted = _wanted(body.get("outputs"), model, bool(parameters.get("binary_data_output")))
     if "inputs" not in body:
@@ -206,7 +205,6 @@ async def _infer(service: Service, request: Request) -> Response:
         request, service.run(key, items, len(items), timeout_of(parameters))
     )
     count_tokens(service, results)
-    answered = {} if request_id is None else {"id": request_id}
     answered |= {"model_name": model.name, "model_version": VERSION}
     return binary.write_outputs(answered, model.write(results), model.outputs, wanted)
 
@@ -229,6 +227,19 @@ def _wanted(outputs: object, model: Offered, all_binary: bool) -> dict[str, bool
                 refuse(f"output '{name}': {unsupported} is not supported")
         wanted[name] = bool(parameters.get("binary_data", all_binary))
     return wanted
+
+
+def read_id(body: Mapping[str, Any]) -> str:
+    """The `id` of a request, which its answer repeats.
+
+    Raises:
+        Refusal: 400 not a string.
+    """
+    found = body["id"]
+    if not isinstance(found, str):
+        refuse(f"'id' is {shown(found)}; it must be a string")
+    check_text("'id'", found)
+    return found
 
 
 def read_parameters(parameters: object) -> Mapping[str, Any]:

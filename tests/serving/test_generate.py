@@ -36,6 +36,7 @@ def test_one_text(server: Live) -> None:
         "model_name": "model",
         "model_version": "1",
         "text": "hi|3|0.5|False",
+        "ids": [5, 5],
         "log_prob": -2.0,
         "complete": True,
     }

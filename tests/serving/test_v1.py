@@ -61,6 +61,7 @@ def test_interpolate_and_sample(server: Live) -> None:
     found = ask(server.port, "/v1/sample", {"n": 2, "seed": 9}).json
     assert found == {"texts": ["sample 9 0", "sample 9 1"]}
     assert len(ask(server.port, "/v1/sample", {}).json["texts"]) == 1
+    assert len(ask(server.port, "/v1/sample", b'{"n": 2.0}').json["texts"]) == 2
 
 
 def test_a_text_bundle_converts_no_voices(server: Live) -> None:
@@ -80,7 +81,7 @@ def test_a_text_bundle_converts_no_voices(server: Live) -> None:
         ("paraphrase", {"texts": ["a"] * 9}, "texts is a list of 9"),
         ("paraphrase", {"texts": ["a"] * 3, "n": 3}, "9 rows; at most 8"),
         ("paraphrase", {"texts": ["a"], "n": True}, "n is True"),
-        ("paraphrase", {"texts": ["a"], "n": 2.0}, "n is 2.0"),
+        ("paraphrase", {"texts": ["a"], "n": 2.5}, "n is 2.5"),
         ("paraphrase", {"texts": ["a"], "n": 0}, "n is 0; it must be an integer, at least 1"),
         ("paraphrase", {"texts": ["a"], "top_p": 0}, "top_p"),
         ("paraphrase", {"texts": ["a"], "seed": 2**63}, "at most 9223372036854775807"),

@@ -1,0 +1,42 @@
+"""Requests generated from the API document: every answer is one that the document names."""
+
+import subprocess
+import sys
+
+import pytest
+
+from seqvae.serving.limits import Limits
+from tests.serving.client import ask
+from tests.serving.stub import live
+
+# What a schema cannot say: texts times candidates, tensors that fit their shape, names of options.
+FREER = r"/(paraphrase|infer|generate|generate_stream)$"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        # /v1/convert answers 501 with a text bundle, which is no fault.
+        ("--exclude-path-regex", FREER, "--exclude-path", "/v1/convert"),
+        ("--include-path-regex", FREER, "--exclude-checks", "positive_data_acceptance"),
+    ],
+    ids=["all checks", "what a schema cannot say"],
+)
+def test_generated_requests(arguments: tuple[str, ...]) -> None:
+    pytest.importorskip("schemathesis")
+    with live(limits=Limits(max_batch=8)) as server:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "schemathesis.cli", "run"),
+                f"http://127.0.0.1:{server.port}/openapi.json",
+                *("--phases", "examples,coverage,fuzzing", "--max-examples", "20"),
+                *("--seed", "1", "--no-color", *arguments),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        assert ask(server.port, "/v1/sample", {}).status == 200
