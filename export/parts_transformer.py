@@ -1,0 +1,121 @@
+"""The Transformer decoder as two graphs: what z decides once, and one step with a growing cache."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from seqvae.decoders.transformer import TransformerDecoder
+from seqvae.likelihoods.categorical import CategoricalLikelihood
+from seqvae.nn.film import FilmNorm
+
+
+def names(decoder: TransformerDecoder, latent: bool) -> tuple[list[str], list[str]]:
+    """Names of the constants that z decides, and of the caches.
+
+    Each normalisation that z modulates has a factor and a term; what z adds to embeddings comes last.
+    """
+    film = latent and decoder.film is not None
+    constants = (4 * decoder.layers + 2) * film + (latent and decoder.add is not None)
+    return (
+        [f"cond_{i}" for i in range(constants)],
+        [f"kv_{i}" for i in range(2 * decoder.layers)],
+    )
+
+
+class Start(nn.Module):
+    """z [B, D] to the constants, each [B, 1, H], and the caches [B, heads, P, H / heads].
+
+    The latent prefix is what the caches hold before the first step: a step then has nothing to join.
+    """
+
+    def __init__(self, decoder: TransformerDecoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, z: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        decoder = self.decoder
+        each, last, added = decoder._condition(z)
+        constants: list[Tensor] = []
+        for block, (modulation, _) in zip(decoder.stack.each, each, strict=True):
+            if modulation is not None:
+                first, second = modulation.chunk(2, -1)
+                constants += _affine(block.attention_norm, first)
+                constants += _affine(block.forward_norm, second)
+        if last is not None:
+            constants += _affine(decoder.stack.norm, last)
+        if added is not None:
+            constants.append(added[:, None])
+        caches: list[Tensor] = []
+        for _, prefix in each:
+            caches += empty_cache(z, decoder) if prefix is None else list(prefix)
+        return (*constants, *caches)
+
+
+def empty_cache(like: Tensor, decoder: TransformerDecoder) -> list[Tensor]:
+    """Keys and values of no step, for the rows of `like`."""
+    shape = (like.shape[0], decoder.heads, 0, decoder.width // decoder.heads)
+    return [torch.zeros(shape), torch.zeros(shape)]
+
+
+def _affine(norm: FilmNorm, modulation: Tensor) -> list[Tensor]:
+    """`FilmNorm`'s two affine maps in one: factor and term, each [B, 1, H]."""
+    scale, shift = (modulation[:, None] + 0.0).chunk(2, -1)
+    return [norm.norm.weight * (1 + scale), norm.norm.bias * (1 + scale) + shift]
+
+
+class Step(nn.Module):
+    """token [B, 1], position [], constants, caches -> logits [B, V], caches one step longer."""
+
+    def __init__(
+        self, decoder: TransformerDecoder, likelihood: CategoricalLikelihood, latent: bool
+    ) -> None:
+        super().__init__()
+        self.decoder, self.likelihood = decoder, likelihood
+        self.constants = len(names(decoder, latent)[0])
+        self.film = latent and decoder.film is not None
+        head = decoder.width // decoder.heads
+        self.projections = nn.ParameterList()
+        for block in decoder.stack.each:
+            # Queries come scaled: a product less at every step.
+            weight = block.attention.qkv.weight.detach().clone()
+            weight[: decoder.width] *= head**-0.5
+            self.projections.append(nn.Parameter(weight, requires_grad=False))
+        rotary = decoder.stack.each[0].attention.rotary
+        self.cosine = nn.Buffer(torch.cat([rotary.cosine, rotary.cosine], 1))
+        self.sine = nn.Buffer(torch.cat([-rotary.sine, rotary.sine], 1))
+
+    def forward(self, token: Tensor, position: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        """See the class."""
+        decoder = self.decoder
+        constants, caches = state[: self.constants], state[self.constants :]
+        x = self.likelihood.embed(token)
+        if self.constants % 2:
+            x = x + constants[-1]
+        where = position.reshape(1)
+        cosine, sine = self.cosine.index_select(0, where), self.sine.index_select(0, where)
+        longer: list[Tensor] = []
+        for i, block in enumerate(decoder.stack.each):
+            normed = self._norm(block.attention_norm, x, constants, 2 * i)
+            qkv = F.linear(normed, self.projections[i])
+            qk, value = qkv.view(-1, 3, decoder.heads, qkv.shape[-1] // (3 * decoder.heads)).split(
+                [2, 1], 1
+            )
+            # Half-split rotation of queries and keys at once: (a, b) cos + (b, a) (-sin, sin).
+            qk = qk * cosine + torch.cat(qk.chunk(2, -1)[::-1], -1) * sine
+            query, key = qk.unsqueeze(3).unbind(1)
+            key = torch.cat([caches[2 * i], key], 2)
+            value = torch.cat([caches[2 * i + 1], value.transpose(1, 2)], 2)
+            weights = (query @ key.transpose(2, 3)).softmax(-1)
+            x = x + block.attention.out((weights @ value).view(-1, 1, decoder.width))
+            x = x + block.feed_forward(self._norm(block.forward_norm, x, constants, 2 * i + 1))
+            longer += [key, value]
+        states = self._norm(decoder.stack.norm, x, constants, 2 * decoder.layers)
+        return (self.likelihood.logits(states[:, 0]), *longer)
+
+    def _norm(self, norm: FilmNorm, x: Tensor, constants: tuple[Tensor, ...], i: int) -> Tensor:
+        if not self.film:
+            plain: Tensor = norm.norm(x)
+            return plain
+        unit = F.layer_norm(x, (x.shape[-1],), eps=norm.norm.eps)
+        return unit * constants[2 * i] + constants[2 * i + 1]
