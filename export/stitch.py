@@ -1,0 +1,405 @@
+"""Put exported graphs together into one, with control flow: If and Loop written as Python functions.
+
+    scope = Scope(opset=20)
+    made = scope.inline(start, {"z": "z"}, "start")
+
+    def body(inner, step, state):
+        found = inner.inline(part, {"position": step, **made, **state}, "step")
+        return going, following(found), [token]
+
+    state, (tokens,) = scope.loop(limit, scope.constant(True), first, body)
+
+Weights lie in the outermost graph, each once however often its graph is put in; bodies refer to them,
+and to all else outside them, by name. A name is used once in the whole model.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = np.ndarray[Any, np.dtype[Any]]
+State = dict[str, str]
+"""What goes round a loop: names of values, by what they are called in the body."""
+NEXT = "n_"
+"""What a part calls the state after it: `n_x` for its input `x`."""
+IR_VERSION = 10
+
+Branch = Callable[["Scope"], Sequence[str]]
+Body = Callable[["Scope", str, State], tuple[str, State, Sequence[str]]]
+
+
+@dataclass
+class _Whole:
+    """What all scopes of a model share."""
+
+    opset: int
+    domains: dict[str, int] = field(default_factory=dict)
+    weights: "dict[str, onnx.TensorProto]" = field(default_factory=dict)
+    by_content: dict[bytes, str] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    count: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def unused(self, wish: str) -> str:
+        """`wish`, or that with a number."""
+        name = wish
+        while name in self.names:
+            name = f"{wish}_{next(self.count)}"
+        self.names.add(name)
+        return name
+
+
+class Scope:
+    """Nodes under construction: those of a graph, of a branch, or of the body of a loop.
+
+    Args:
+        opset: version of ONNX's own operators.
+        whole: shared with the enclosing scope; the outermost has none.
+    """
+
+    def __init__(self, opset: int, whole: _Whole | None = None) -> None:
+        self._whole = whole or _Whole(opset)
+        self._nodes: list[onnx.NodeProto] = []
+        self._made: set[str] = set()
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep names, those of inputs and outputs, from being given to anything else."""
+        self._whole.names.update(names)
+
+    def add(
+        self,
+        operator: str,
+        *inputs: str,
+        domain: str = "",
+        version: int = 1,
+        name: str = "",
+        **attributes: Any,  # noqa: ANN401
+    ) -> str:
+        """Append a node with one output.
+
+        Args:
+            operator: its type.
+            inputs: names of values; "" for one that is left out.
+            domain: of the operator.
+            version: of that domain's operators.
+            name: of the node, shown in errors of runtimes.
+            attributes: of the node.
+
+        Returns:
+            Name of its output.
+        """
+        return self.add_many(
+            operator, *inputs, outputs=1, domain=domain, version=version, name=name, **attributes
+        )[0]
+
+    def add_many(
+        self,
+        operator: str,
+        *inputs: str,
+        outputs: int,
+        domain: str = "",
+        version: int = 1,
+        name: str = "",
+        **attributes: Any,  # noqa: ANN401
+    ) -> list[str]:
+        """`add` for a node with several outputs."""
+        from onnx import helper
+
+        if domain:
+            self._need(domain, version)
+        made = [self._whole.unused(f"{operator.lower()}_{next(self._whole.count)}") for _ in range(outputs)]
+        self._append(
+            helper.make_node(operator, list(inputs), made, name or made[0], domain=domain, **attributes)
+        )
+        return made
+
+    def rename(self, value: str, name: str) -> str:
+        """Give a value the name of an output of the model; `name` must be reserved."""
+        from onnx import helper
+
+        self._append(helper.make_node("Identity", [value], [name], f"{name}:output"))
+        return name
+
+    def constant(self, value: Any, dtype: Any = None) -> str:  # noqa: ANN401 (anything that numpy takes)
+        """Name of a constant; equal ones are one."""
+        from onnx import numpy_helper
+
+        return self._store(numpy_helper.from_array(np.asarray(value, dtype), "constant"))
+
+    def inline(self, part: "onnx.ModelProto", inputs: Mapping[str, str], tag: str) -> State:
+        """Put in all nodes of a graph.
+
+        Args:
+            part: its weights inside.
+            inputs: name of a value for each of its inputs; superfluous ones are ignored, inputs
+                with a default may be left out.
+            tag: begins the names of its values.
+
+        Returns:
+            Names of its outputs, by what the part calls them.
+
+        Raises:
+            ValueError: an input is missing, or the part has another opset.
+        """
+        part = _without_functions(part)
+        for entry in part.opset_import:
+            if entry.domain in ("", "ai.onnx") and entry.version != self._whole.opset:
+                raise ValueError(
+                    f"{tag} has opset {entry.version}, the graph around it {self._whole.opset}"
+                )
+            if entry.domain not in ("", "ai.onnx"):
+                self._need(entry.domain, entry.version)
+        graph = part.graph
+        names = {tensor.name: self._store(tensor) for tensor in graph.initializer}
+        for value in graph.input:
+            if value.name in inputs:
+                names[value.name] = inputs[value.name]
+            elif value.name not in names:
+                raise ValueError(f"{tag}: no value is given for the input {value.name}")
+        for node in self._renamed(graph.node, names, tag):
+            self._append(node)
+        return {value.name: names[value.name] for value in graph.output}
+
+    def when(self, condition: str, then: Branch, otherwise: Branch) -> list[str]:
+        """An If: only one of the branches is computed.
+
+        Args:
+            condition: bool, one element.
+            then: adds the nodes of a branch to a scope and returns names of its results.
+            otherwise: the same; as many results of the same types.
+
+        Returns:
+            Names of the results.
+        """
+        branches = [self._body("branch", branch) for branch in (then, otherwise)]
+        count = {len(branch.output) for branch in branches}
+        if len(count) > 1:
+            raise ValueError("the branches of an If have different numbers of results")
+        return self.add_many(
+            "If",
+            condition,
+            outputs=count.pop(),
+            then_branch=branches[0],
+            else_branch=branches[1],
+        )
+
+    def loop(
+        self, trips: str, condition: str, state: State, body: Body
+    ) -> tuple[State, list[str]]:
+        """A Loop, which ends after `trips` rounds, or as soon as the body says so.
+
+        Args:
+            trips: most rounds, int64, one element.
+            condition: whether to begin at all, bool, one element.
+            state: first values, by what the body calls them.
+            body: is given a scope, the number of the round (int64 []) and the state; returns
+                whether to go on (bool []), the next state, and values to be collected.
+
+        Returns:
+            The last state, and each collected value with an axis of rounds in front.
+        """
+        from onnx import TensorProto, ValueInfoProto, helper
+
+        order = list(state)
+        unused, taken = self._whole.unused, next(self._whole.count)
+        step, entered = unused(f"round_{taken}"), unused(f"entered_{taken}")
+        inside = {name: unused(f"{name}_{taken}") for name in order}
+
+        def build(scope: Scope) -> list[str]:
+            going, following, collected = body(scope, step, dict(inside))
+            return [going, *(following[name] for name in order), *collected]
+
+        # ONNX Runtime wants the shapes of these two; all else is as what flows in.
+        inputs = [
+            helper.make_tensor_value_info(step, TensorProto.INT64, []),
+            helper.make_tensor_value_info(entered, TensorProto.BOOL, []),
+            *(ValueInfoProto(name=name) for name in inside.values()),
+        ]
+        graph = self._body("body", build, inputs)
+        results = self.add_many(
+            "Loop",
+            trips,
+            condition,
+            *(state[name] for name in order),
+            outputs=len(graph.output) - 1,
+            body=graph,
+        )
+        return dict(zip(order, results, strict=False)), results[len(order) :]
+
+    def model(
+        self,
+        inputs: "Sequence[onnx.ValueInfoProto]",
+        outputs: "Sequence[onnx.ValueInfoProto]",
+        *,
+        defaults: "Sequence[onnx.TensorProto]" = (),
+        metadata: Mapping[str, str] | None = None,
+    ) -> "onnx.ModelProto":
+        """The finished model.
+
+        Args:
+            inputs: of the graph.
+            outputs: of the graph; their values must have been made under these names.
+            defaults: values of inputs that need not be given.
+            metadata: kept in the file.
+        """
+        import onnx
+        from onnx import helper
+
+        nodes, weights = _used(self._nodes, self._whole.weights, [v.name for v in outputs])
+        graph = helper.make_graph(
+            nodes, "seqvae", list(inputs), list(outputs), initializer=[*defaults, *weights]
+        )
+        opsets = [helper.make_opsetid("", self._whole.opset)]
+        opsets += [helper.make_opsetid(*entry) for entry in sorted(self._whole.domains.items())]
+        model: onnx.ModelProto = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="seqvae"
+        )
+        helper.set_model_props(model, dict(metadata or {}))
+        return model
+
+    def _body(
+        self, kind: str, build: Branch, inputs: "Sequence[onnx.ValueInfoProto]" = ()
+    ) -> "onnx.GraphProto":
+        from onnx import ValueInfoProto, helper
+
+        scope = Scope(self._whole.opset, self._whole)
+        results: list[str] = []
+        for name in build(scope):
+            # What a body returns, it must have made itself, once for each result.
+            own = name in scope._made and name not in results
+            results.append(name if own else scope.add("Identity", name))
+        # Runtimes infer types and shapes of results.
+        return helper.make_graph(
+            scope._nodes,
+            self._whole.unused(f"{kind}_{next(self._whole.count)}"),
+            list(inputs),
+            [ValueInfoProto(name=name) for name in results],
+        )
+
+    def _append(self, node: "onnx.NodeProto") -> None:
+        self._nodes.append(node)
+        self._made.update(node.output)
+
+    def _need(self, domain: str, version: int) -> None:
+        domains = self._whole.domains
+        domains[domain] = max(version, domains.get(domain, 0))
+
+    def _store(self, tensor: "onnx.TensorProto") -> str:
+        """Name of a weight of this content in the outermost graph."""
+        import onnx
+
+        kept = onnx.TensorProto()
+        kept.CopyFrom(tensor)
+        kept.name = kept.doc_string = ""
+        content = hashlib.sha256(kept.SerializeToString(deterministic=True)).digest()
+        if content not in self._whole.by_content:
+            kept.name = self._whole.unused(tensor.name)
+            self._whole.weights[kept.name] = kept
+            self._whole.by_content[content] = kept.name
+        return self._whole.by_content[content]
+
+    def _renamed(
+        self, nodes: "Iterable[onnx.NodeProto]", names: dict[str, str], tag: str
+    ) -> "list[onnx.NodeProto]":
+        """Copies of nodes under names of this model; `names` learns those of their outputs."""
+        import onnx
+
+        made = []
+        for node in nodes:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                names[node.output[0]] = self._store(_named(node.attribute[0].t, node.output[0]))
+                continue
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            copy.doc_string = ""
+            del copy.metadata_props[:]
+            copy.name = self._whole.unused(f"{tag}/{node.name or node.op_type}")
+            copy.input[:] = [names[name] if name else "" for name in node.input]
+            for name in node.output:
+                if name:
+                    names[name] = self._whole.unused(f"{tag}/{name}")
+            copy.output[:] = [names[name] if name else "" for name in node.output]
+            for attribute in copy.attribute:
+                for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                    self._rename_body(graph, dict(names), tag)
+            made.append(copy)
+        return made
+
+    def _rename_body(self, graph: "onnx.GraphProto", names: dict[str, str], tag: str) -> None:
+        for tensor in graph.initializer:
+            names[tensor.name] = self._store(tensor)
+        for value in graph.input:
+            names[value.name] = self._whole.unused(f"{tag}/{value.name}")
+            value.name = names[value.name]
+        nodes = self._renamed(graph.node, names, tag)
+        inside = {name for node in nodes for name in node.output}
+        for value in graph.output:
+            name = names[value.name]
+            if name not in inside:  # a constant, which now lies outside
+                kept = self._whole.unused(f"{tag}/{value.name}")
+                nodes.append(_identity(name, kept))
+                name = kept
+            value.name = name
+        del graph.node[:], graph.initializer[:], graph.value_info[:]
+        graph.node.extend(nodes)
+
+
+def following(outputs: State) -> State:
+    """The next state: outputs `n_x` by the names `x`."""
+    return {name[len(NEXT) :]: value for name, value in outputs.items() if name.startswith(NEXT)}
+
+
+def _identity(value: str, name: str) -> "onnx.NodeProto":
+    from onnx import helper
+
+    node: onnx.NodeProto = helper.make_node("Identity", [value], [name], name)
+    return node
+
+
+def _named(tensor: "onnx.TensorProto", name: str) -> "onnx.TensorProto":
+    import onnx
+
+    named = onnx.TensorProto()
+    named.CopyFrom(tensor)
+    named.name = name
+    return named
+
+
+def _without_functions(part: "onnx.ModelProto") -> "onnx.ModelProto":
+    if not part.functions:
+        return part
+    import onnx.inliner
+
+    inlined: onnx.ModelProto = onnx.inliner.inline_local_functions(part)
+    return inlined
+
+
+def _used(
+    nodes: "Sequence[onnx.NodeProto]",
+    weights: "Mapping[str, onnx.TensorProto]",
+    outputs: Iterable[str],
+) -> "tuple[list[onnx.NodeProto], list[onnx.TensorProto]]":
+    """The nodes and weights that the outputs need."""
+    wanted = set(outputs)
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            kept.append(node)
+            wanted.update(_read_by(node))
+    return kept[::-1], [tensor for name, tensor in weights.items() if name in wanted]
+
+
+def _read_by(node: "onnx.NodeProto") -> Iterable[str]:
+    """Every name that a node reads, in the bodies of If and Loop too."""
+    yield from node.input
+    for attribute in node.attribute:
+        for body in [attribute.g, *attribute.graphs]:
+            for inner in body.node:
+                yield from _read_by(inner)
+            yield from (value.name for value in body.output)
