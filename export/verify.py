@@ -126,8 +126,6 @@ class Writer:
             feed["text"] = np.array(texts, object)
         elif "ids" in self.graph.inputs:
             feed["ids"], feed["lengths"] = batch_of(self.model, texts)
-        elif "rows" in self.graph.inputs:
-            feed["rows"] = np.array(len(cases), np.int64)
         return feed
 
     def write(self, cases: Sequence[Case]) -> list[Written]:
@@ -147,10 +145,7 @@ class Writer:
 
 def _output_ids(found: Mapping[str, Array]) -> Array:
     """Ids [B, T] among the outputs; where ids go in as well, they come out under another name."""
-    for name in ("ids", "written_ids", "written"):
-        if name in found and found[name].dtype == np.int64:
-            return found[name]
-    raise ValueError(f"no ids among the outputs {sorted(found)}")
+    return found["ids"] if "ids" in found else found["written"]
 
 
 def batch_of(model: TextModel, texts: Sequence[str]) -> tuple[Array, Array]:
@@ -215,9 +210,7 @@ def start_state(folder: Path, count: int, z: Array | None) -> dict[str, Array]:
     start = Graph(folder / "start.onnx")
     if z is not None:
         return start.run({"z": z.astype(np.float32)})
-    (name,) = start.inputs
-    shaped = len(start.inputs[name].shape)
-    return start.run({name: np.array(count, np.int64).reshape([1] * shaped)})
+    return start.run({"rows": np.zeros((count, 1), np.int64)})
 
 
 def _mean_error(model: TextModel, folder: Path, cases: Sequence[Case]) -> float:

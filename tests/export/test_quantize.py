@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from seqvae.errors import UserError
 from seqvae.export.half import halve
 from seqvae.export.products import Array
-from seqvae.export.quantize import LEVELS, levels_of, quantize_int8
+from seqvae.export.quantize import BLOCK, LEVELS, Recipe, levels_of, quantize_int8
 from tests.export.toy_graphs import VOCABULARY, relative, run, tied
 
 IDS = np.arange(VOCABULARY)[:, None]
@@ -22,9 +22,12 @@ def constants(model: onnx.ModelProto) -> dict[str, Array]:
     return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
 
 
-def test_int8_is_small_and_close() -> None:
+RECIPES: tuple[Recipe, ...] = ("blocks", "rows")
+
+
+def test_rows_are_small_and_close() -> None:
     model = tied()
-    made = quantize_int8(model, VOCABULARY)
+    made = quantize_int8(model, VOCABULARY, "rows")
     onnx.checker.check_model(made)
     (wanted,), (found,) = run(model, {"ids": IDS}), run(made, {"ids": IDS})
     assert relative(found, wanted) < 0.05  # five products in a row, no residuals
@@ -38,10 +41,26 @@ def test_int8_is_small_and_close() -> None:
     assert sum(stored[f"{name}_int8"].nbytes for name in weights) * 4 == sum(
         constants(model)[name].nbytes for name in weights
     )
+    assert {entry.domain for entry in made.opset_import} == {""}
 
 
-def test_a_row_alone_is_the_row_of_a_batch_bit_for_bit() -> None:
-    made = quantize_int8(tied(), VOCABULARY)
+@pytest.mark.parametrize("width", [64, 72])
+def test_blocks_are_small_and_closer(width: int) -> None:
+    model = tied(width=width)
+    made = quantize_int8(model, VOCABULARY, "blocks")
+    onnx.checker.check_model(made)
+    (wanted,), (found,) = run(model, {"ids": IDS}), run(made, {"ids": IDS})
+    (rows,) = run(quantize_int8(model, VOCABULARY, "rows"), {"ids": IDS})
+    assert relative(found, wanted) < min(0.03, relative(rows, wanted))
+    assert operators(made).count("MatMulNBits") == 4
+    stored = constants(made)
+    assert stored["table_blocks"].shape == (VOCABULARY, -(-width // BLOCK), BLOCK)
+    assert "table" not in stored and stored["positions"].dtype == np.float32
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_row_alone_is_the_row_of_a_batch_bit_for_bit(recipe: Recipe) -> None:
+    made = quantize_int8(tied(), VOCABULARY, recipe)
     (batch,) = run(made, {"ids": IDS})
     for row in (0, 7, 89):
         (alone,) = run(made, {"ids": IDS[row : row + 1]})
@@ -50,7 +69,7 @@ def test_a_row_alone_is_the_row_of_a_batch_bit_for_bit() -> None:
 
 def test_borders_keep_their_names_types_and_defaults() -> None:
     model = tied()
-    for made in (quantize_int8(model, VOCABULARY), halve(model, VOCABULARY)):
+    for made in (*(quantize_int8(model, VOCABULARY, r) for r in RECIPES), halve(model, VOCABULARY)):
         assert made.graph.input == model.graph.input
         assert made.graph.output == model.graph.output
         (default,) = run(made, {"ids": IDS[:2]})
@@ -87,8 +106,9 @@ def test_levels_are_the_nearest_and_never_overflow_16_bits() -> None:
     assert not levels[3].any()
 
 
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("scale", [0.0, 1e-25, 1e-3, 1e6])
-def test_activations_of_any_size(scale: float) -> None:
+def test_activations_of_any_size(scale: float, recipe: Recipe) -> None:
     model = tied()
     for tensor in model.graph.initializer:
         if tensor.name == "bias":
@@ -98,7 +118,7 @@ def test_activations_of_any_size(scale: float) -> None:
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
     (wanted,), (found,) = (
         run(model, {"ids": IDS}),
-        run(quantize_int8(model, VOCABULARY), {"ids": IDS}),
+        run(quantize_int8(model, VOCABULARY, recipe), {"ids": IDS}),
     )
     assert np.isfinite(found).all()
     assert np.linalg.norm(found - wanted) <= 0.05 * np.linalg.norm(wanted)

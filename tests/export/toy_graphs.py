@@ -24,7 +24,7 @@ def run(model: onnx.ModelProto, feed: Mapping[str, Array]) -> list[Array]:
     return found
 
 
-def tied(seed: int = 0) -> onnx.ModelProto:
+def tied(seed: int = 0, width: int = WIDTH) -> onnx.ModelProto:
     """Ids to logits: look-up, a Gemm of each layout, a MatMul, tied output matrix, positions."""
     random = np.random.default_rng(seed)
 
@@ -47,14 +47,14 @@ def tied(seed: int = 0) -> onnx.ModelProto:
         helper.make_node("MatMul", ["h6", "flipped"], ["logits"]),
     ]
     weights = [
-        weight("table", VOCABULARY, WIDTH),
-        weight("positions", 80, WIDTH),
-        weight("square", WIDTH, WIDTH),
-        weight("up", 128, WIDTH),
+        weight("table", VOCABULARY, width),
+        weight("positions", 80, width),
+        weight("square", width, width),
+        weight("up", 128, width),
         weight("bias", 128),
-        weight("down", 128, WIDTH),
-        weight("small", WIDTH, 1),
-        numpy_helper.from_array(np.array([-1, WIDTH]), "flat"),
+        weight("down", 128, width),
+        weight("small", width, 1),
+        numpy_helper.from_array(np.array([-1, width]), "flat"),
         numpy_helper.from_array(np.array([0]), "place"),
     ]
     ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["B", 1])
