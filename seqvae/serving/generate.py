@@ -80,6 +80,7 @@ async def _read(service: Service, request: Request) -> _Asked:
 
 
 async def _generate(service: Service, request: Request) -> Response:
+    service.check_room("model")
     asked = await _read(service, request)
     (written,) = await unless_gone(request, service.run(("model",), [asked.row], 1, asked.timeout))
     count_tokens(service, [written])

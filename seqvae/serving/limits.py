@@ -27,7 +27,8 @@ class Limits:
     max_queue: int = 64
     """Rows that may wait; requests beyond are refused at once."""
     window_ms: float = 2.0
-    """Longest wait for further requests before a batch starts; a lone client never waits."""
+    """Wait for further requests before a batch starts, where several clients ask; up to ten times
+    that where a call takes long. A lone client never waits."""
     timeout: float = 30.0
     """Seconds from a request's last byte to its answer; then 504."""
     overload_status: Literal[503, 429] = 503

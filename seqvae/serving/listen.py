@@ -56,12 +56,15 @@ class Listen:
             family, *_, address = socket.getaddrinfo(
                 self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )[0]
-            return socket.create_server(address[:2], family=family, backlog=1024)
+            found = socket.create_server(address[:2], family=family, backlog=1024)
         except OSError as error:
             raise UserError(
                 f"serve: cannot listen on {self.host} port {self.port}: "
                 f"{error.strerror or error}; choose another --host or --port"
             ) from None
+        # create_server leaves the protocol open (0), accepted sockets inherit that, and asyncio turns
+        # Nagle's algorithm off only where it says TCP: answers would wait 40 ms for an ACK.
+        return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, found.detach())
 
     def check_tls(self) -> None:
         """Raise a UserError when the certificate and key cannot be used."""

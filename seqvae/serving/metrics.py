@@ -173,6 +173,9 @@ class Metrics:
                 {labels(version=seqvae.__version__): 1},
             ),
         ]
+        cpu = Series("process_cpu_seconds_total", "Processor time used")
+        cpu.add(time.process_time())
+        series.append(cpu)
         process = {
             "process_start_time_seconds": ("Start, seconds since 1970", self.started),
             **_process_gauges(),

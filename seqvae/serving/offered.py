@@ -7,6 +7,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from seqvae.serving.limits import Limits
 from seqvae.serving.options import RULES, Options, Row
 from seqvae.serving.refusal import refuse
 from seqvae.serving.results import Score, Written
-from seqvae.serving.service import Facts, Key
+from seqvae.serving.service import Key
 
 SAMPLES = 16
 """Samples of z for a score when a request does not say."""
@@ -48,17 +49,18 @@ class Offered:
     write: Write
 
 
-def offered(facts: Facts) -> dict[str, Offered]:
-    """The models that a bundle has something to offer for, by name."""
+@lru_cache
+def offered(latent: int) -> dict[str, Offered]:
+    """The models that a bundle with so large a latent (0: none) has something to offer for."""
     options = tuple(
         Spec(name, _DATATYPES[rule.dtype], 1, rule.wanted, optional=True)
         for name, rule in RULES.items()
     )
-    noise = Spec("noise", "FP32", facts.latent, "of z, instead of the seed's", optional=True)
+    noise = Spec("noise", "FP32", latent, "of z, instead of the seed's", optional=True)
     models = [
         Offered(
             "model",
-            (_TEXT, *options, *([noise] if facts.latent else [])),
+            (_TEXT, *options, *([noise] if latent else [])),
             (
                 Spec("text", "BYTES", 1, "what was written"),
                 Spec("ids", "INT64", -1, "its token ids, 0 behind the last"),
@@ -78,9 +80,9 @@ def offered(facts: Facts) -> dict[str, Offered]:
             _write_scores,
         ),
     ]
-    if facts.latent:
+    if latent:
         outputs = tuple(
-            Spec(name, "FP32", facts.latent, "of q(z | text)") for name in ("mean", "log_variance")
+            Spec(name, "FP32", latent, "of q(z | text)") for name in ("mean", "log_variance")
         )
         models.append(Offered("encoder", (_TEXT,), outputs, _read_encoded, _write_encoded))
     return {model.name: model for model in models}

@@ -169,6 +169,21 @@ class Service:
             return self.model
         raise Refusal(503, words, headers={"Retry-After": "1"}, reason="REJECTED")
 
+    def check_room(self, name: str) -> None:
+        """Refuse a request before its body is read when the queue is full anyway.
+
+        Args:
+            name: of the task, for the metrics.
+
+        Raises:
+            Refusal: 503 or 429.
+        """
+        try:
+            self.batcher.check_room()
+        except Refusal as error:
+            self.metrics.failed(name, error.reason)
+            raise
+
     async def run(
         self, key: Key, items: Sequence[Any], rows: int, timeout: float | None = None
     ) -> list[Any]:

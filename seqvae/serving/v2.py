@@ -63,7 +63,7 @@ def find(service: Service, request: Request) -> Offered:
     Raises:
         Refusal: 404 there is none; 503 none is loaded.
     """
-    models = offered(service.loaded().facts)
+    models = offered(service.loaded().facts.latent)
     name, version = request.path_params["model"], request.path_params.get("version")
     if name not in models:
         raise Refusal(404, f"Request for unknown model: '{name[:100]}' is not found")
@@ -143,13 +143,13 @@ async def _config(service: Service, request: Request) -> Response:
 
 
 async def _index(service: Service, request: Request) -> Response:
-    names = offered(service.model.facts) if service.model else ()
+    names = offered(service.model.facts.latent) if service.model else ()
     state = "READY" if service.state is State.READY else "UNAVAILABLE"
     return answer([{"name": name, "version": VERSION, "state": state} for name in names])
 
 
 async def _all_statistics(service: Service, request: Request) -> Response:
-    names = offered(service.loaded().facts)
+    names = offered(service.loaded().facts.latent)
     return answer({"model_stats": [_statistics_of(service, name) for name in names]})
 
 
@@ -191,6 +191,7 @@ def _statistics_of(service: Service, name: str) -> dict[str, Any]:
 
 async def _infer(service: Service, request: Request) -> Response:
     model = find(service, request)
+    service.check_room(model.name)
     content = await read_body(request, service.limits)
     head, rest = binary.split(content, request.headers.get(HEADER))
     body = read_json(head, service.limits)

@@ -68,6 +68,17 @@ def test_a_taken_port_is_named() -> None:
         Listen(host="256.1.1.1").bind()
 
 
+def test_answers_do_not_wait_for_an_acknowledgement() -> None:
+    with live() as server, socket.create_connection(("127.0.0.1", server.port), 5) as connection:
+        began = time.monotonic()
+        for _ in range(10):
+            connection.sendall(b"GET /v2 HTTP/1.1\r\nHost: x\r\n\r\n")
+            answer = b""
+            while not answer.endswith(b"}"):  # head and body are two packets
+                answer += connection.recv(4096)
+        assert time.monotonic() - began < 0.3  # 40 ms each with Nagle's algorithm
+
+
 def test_where_to_listen_is_checked() -> None:
     with pytest.raises(UserError, match="port is 65536"):
         Listen(port=65536)
