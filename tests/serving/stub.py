@@ -153,21 +153,42 @@ def live(
     listen: Listen | None = None,
     keys: Sequence[str] = (),
     wait: bool = True,
+    model: Model | None = None,
 ) -> Iterator[Live]:
-    """A server on a free port of this machine, in a thread."""
+    """A server on a free port of this machine, in a thread.
+
+    Args:
+        engine: that is served.
+        limits: of the server.
+        listen: where, and how it ends.
+        keys: that open it.
+        wait: until it is ready.
+        model: served instead of the stub.
+    """
     engine = engine or StubEngine()
+    served = model or Model(engine, FACTS)
     service = Service(limits or Limits())
     loop = asyncio.new_event_loop()
     server = Server(
         build(service, keys=keys),
         service,
         listen or Listen(port=0, drain_seconds=2),
-        lambda: Model(engine, FACTS),
+        lambda: served,
     )
-    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()), daemon=True)
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(server.serve())
+        except Exception as error:  # noqa: BLE001 (raised in the test's thread)
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        until(lambda: not wait or service.state is State.READY)
+        until(lambda: not wait or failures or service.state is State.READY, 30)
+        if failures:
+            raise failures[0]
         yield Live(server, service, engine, loop)
     finally:
         with contextlib.suppress(RuntimeError):  # it has ended already
