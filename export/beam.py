@@ -9,7 +9,7 @@ to the decoder, everything else goes round the loop; the end of the loop is wher
                                                          empty one at first: only one of them counts
     penalty         [B, K]      float32  1               what finished sequences are divided by
     finished        [B, K]      bool     false           whether they end with the end token
-    history         [B * K, T]  int64    T = 0           their tokens, 0 behind the end token
+    history         [B, K, T]   int64    T = 0           their tokens, 0 behind the end token
     best_score      [B, 1]      float32  -inf            log_prob / penalty of the best ever finished
     best_log_prob   [B, 1]      float32  -inf            its nats
     best_ids        [B, T]      int64    T = 0           its tokens, end token included, 0 behind it
@@ -69,7 +69,7 @@ class BeamStep(Choice):
             log_prob,
             torch.ones(count, self.beam),
             torch.zeros(count, self.beam, dtype=torch.bool),
-            torch.zeros(count * self.beam, 0, dtype=torch.int64),
+            torch.zeros(count, self.beam, 0, dtype=torch.int64),
             torch.full((count, 1), NOTHING),
             torch.full((count, 1), NOTHING),
             torch.zeros(count, 0, dtype=torch.int64),
@@ -131,7 +131,7 @@ class BeamStep(Choice):
         log_prob = total.flatten(1).gather(1, chosen)
         penalty = divisor.gather(1, place)
         finished = finished.gather(1, place) | (token == EOS)
-        history = torch.cat([history.index_select(0, parent), token.view(-1, 1)], 1)
+        lines = torch.cat([history.flatten(0, 1).index_select(0, parent), token.view(-1, 1)], 1)
         best_ids = pad(best_ids, (0, 1), value=PAD)
 
         score = torch.where(finished, log_prob / penalty, NOTHING)
@@ -145,10 +145,11 @@ class BeamStep(Choice):
         which = torch.where(begun, growing, score).argmax(1, keepdim=True)
         change = better | begun
         best_log_prob = torch.where(change, log_prob.gather(1, which), best_log_prob)
-        best_ids = torch.where(change, history.index_select(0, (first + which).flatten()), best_ids)
+        best_ids = torch.where(change, lines.index_select(0, (first + which).flatten()), best_ids)
         # Growing lowers a log-probability and raises the penalty: this no descendant can beat.
         bound = growing.amax(1, keepdim=True) / _penalty(max_length, length_penalty)
         done = done | last | (bound <= best_score)
+        history = lines.view(log_prob.shape[0], beam, -1)
         state = (log_prob, penalty, finished, history, best_score, best_log_prob, best_ids, done)
         return token.view(-1, 1), parent, *state
 
