@@ -85,13 +85,15 @@ def as_refusal(error: Exception) -> Refusal:
     return Refusal(500, "internal error; the server's log has the details", reason="BACKEND")
 
 
-async def read_body(request: Request, limits: Limits) -> bytes:
+async def read_body(service: Service, request: Request) -> bytes:
     """The whole body, decompressed.
 
     Raises:
-        Refusal: 408 too slow; 413 too large; 400 or 415 a content encoding.
+        Refusal: 408 too slow; 413 too large; 503 too much with what others send; 400 or 415 a
+            content encoding.
         ClientDisconnect: the client left before its end.
     """
+    limits = service.limits
     announced = int(request.headers.get("content-length", "0"))  # the HTTP parser takes digits only
     if announced > limits.max_body:
         await _linger(request, announced, limits)
@@ -100,14 +102,24 @@ async def read_body(request: Request, limits: Limits) -> bytes:
         async with asyncio.timeout(limits.body_seconds):
             async for chunk in request.stream():
                 content += chunk
+                service.receiving += len(chunk)
                 if len(content) > limits.max_body:
                     _too_large(limits)
+                if service.receiving > limits.max_bodies_mb * 2**20:
+                    raise Refusal(
+                        503,
+                        "too many large requests at once",
+                        headers={"Retry-After": "1", "Connection": "close"},
+                        reason="REJECTED",
+                    )
     except TimeoutError:
         raise Refusal(
             408,
             f"the body did not come within {limits.body_seconds:g} s",
             headers={"Connection": "close"},
         ) from None
+    finally:
+        service.receiving -= len(content)
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding in ("", "identity"):
         return bytes(content)
@@ -136,16 +148,16 @@ def _too_large(limits: Limits) -> NoReturn:
     )
 
 
-async def read_object(request: Request, limits: Limits) -> dict[str, Any]:
+async def read_object(service: Service, request: Request) -> dict[str, Any]:
     """The JSON object that is the body.
 
     Raises:
         Refusal: see `read_body` and `read_json`.
     """
-    content = await read_body(request, limits)
+    content = await read_body(service, request)
     if not content:
         refuse("the request has no body; send a JSON object")
-    return read_json(content, limits)
+    return read_json(content, service.limits)
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:

@@ -58,7 +58,7 @@ async def _read(service: Service, request: Request) -> _Asked:
     model = find(service, request)
     if model.name != "model":
         refuse(f"model '{model.name}' does not generate; the one that does is 'model'")
-    body = await read_object(request, service.limits)
+    body = await read_object(service, request)
     head = {"id": read_id(body)} if "id" in body else {}
     body.pop("id", None)
     parameters = dict(read_parameters(body.pop("parameters", {})))

@@ -43,6 +43,8 @@ class Limits:
     """Texts of one walk between two texts; `max_batch` bounds it too."""
     max_body_mb: float = 64.0
     """Megabytes (2^20) of a request, after decompression too."""
+    max_bodies_mb: float = 256.0
+    """Megabytes of all bodies that are being received; beyond, requests are answered 503."""
     max_json_mb: float = 8.0
     """Megabytes of its JSON part."""
     max_header_kb: int = 64
@@ -68,6 +70,10 @@ class Limits:
             "max_samples": (1 <= self.max_samples <= 1 << 16, "1 to 65536"),
             "max_steps": (2 <= self.max_steps <= 4096, "2 to 4096"),
             "max_body_mb": (0 < self.max_body_mb <= 4096, "above 0, at most 4096"),
+            "max_bodies_mb": (
+                self.max_body_mb <= self.max_bodies_mb <= 1 << 20,
+                "max_body_mb to 2^20",
+            ),
             "max_json_mb": (0 < self.max_json_mb <= 1024, "above 0, at most 1024"),
             "max_header_kb": (4 <= self.max_header_kb <= 1024, "4 to 1024"),
             "header_seconds": (0 < self.header_seconds <= 3600, "above 0, at most 3600"),

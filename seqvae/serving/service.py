@@ -144,6 +144,7 @@ class Service:
         state: whether requests are served.
         model: once it is loaded.
         streaming: texts being streamed.
+        receiving: bytes of bodies that are being received.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -151,6 +152,7 @@ class Service:
     state: State = State.STARTING
     model: Model | None = None
     streaming: int = 0
+    receiving: int = 0
 
     def __post_init__(self) -> None:
         self.batcher = Batcher(self._call, self.limits, self._observe)

@@ -167,7 +167,7 @@ async def _info(service: Service, request: Request) -> Response:
 async def _read(service: Service, request: Request, task: Task) -> tuple[Model, dict[str, Any]]:
     model = service.loaded()
     service.check_room(task.path.rpartition("/")[2])
-    body = await read_object(request, service.limits)
+    body = await read_object(service, request)
     values = read_fields(body, task.fields(service.limits))
     limit = service.limits.max_text
     for number, text in enumerate(values.get("texts", ())):

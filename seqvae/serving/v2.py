@@ -192,7 +192,7 @@ def _statistics_of(service: Service, name: str) -> dict[str, Any]:
 async def _infer(service: Service, request: Request) -> Response:
     model = find(service, request)
     service.check_room(model.name)
-    content = await read_body(request, service.limits)
+    content = await read_body(service, request)
     head, rest = binary.split(content, request.headers.get(HEADER))
     body = read_json(head, service.limits)
     answered = {"id": read_id(body)} if "id" in body else {}

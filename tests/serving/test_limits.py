@@ -76,6 +76,18 @@ def test_a_body_that_is_announced_too_large() -> None:
         assert ask(server.port, INFER, BODY).status == 200
 
 
+def test_all_bodies_together_are_bounded() -> None:
+    limits = Limits(max_body_mb=0.5, max_bodies_mb=0.5)
+    with live(limits=limits) as server, connect(server) as first, connect(server) as second:
+        first.sendall(post(400_000) + bytes(300_000))
+        until(lambda: server.service.receiving == 300_000)
+        second.sendall(post(400_000) + bytes(300_000))
+        assert status(one_of(second)) == 503
+        assert ask(server.port, INFER, BODY).status == 200
+        first.close()
+        until(lambda: server.service.receiving == 0)
+
+
 def test_a_body_of_unknown_length_is_counted() -> None:
     with live(limits=Limits(max_body_mb=0.1)) as server, connect(server) as connection:
         connection.sendall(post(None, Transfer_Encoding="chunked"))
