@@ -66,6 +66,7 @@ class Scope:
     def __init__(self, opset: int, whole: _Whole | None = None) -> None:
         self._whole = whole or _Whole(opset)
         self._nodes: list[onnx.NodeProto] = []
+        self._known: list[onnx.ValueInfoProto] = []
         self._made: set[str] = set()
 
     def reserve(self, names: Iterable[str]) -> None:
@@ -113,11 +114,32 @@ class Scope:
 
         if domain:
             self._need(domain, version)
-        made = [self._whole.unused(f"{operator.lower()}_{next(self._whole.count)}") for _ in range(outputs)]
+        made = [
+            self._whole.unused(f"{operator.lower()}_{next(self._whole.count)}")
+            for _ in range(outputs)
+        ]
         self._append(
-            helper.make_node(operator, list(inputs), made, name or made[0], domain=domain, **attributes)
+            helper.make_node(
+                operator, list(inputs), made, name or made[0], domain=domain, **attributes
+            )
         )
         return made
+
+    def declare(self, value: str, element: int, rank: int) -> str:
+        """Say what a value is where onnx cannot know it: its checker crashes on what follows from that.
+
+        Args:
+            value: its name.
+            element: ONNX's number of its element type.
+            rank: number of its axes.
+
+        Returns:
+            `value`.
+        """
+        from onnx import helper
+
+        self._known.append(helper.make_tensor_value_info(value, element, [None] * rank))
+        return value
 
     def rename(self, value: str, name: str) -> str:
         """Give a value the name of an output of the model; `name` must be reserved."""
@@ -164,6 +186,8 @@ class Scope:
                 raise ValueError(f"{tag}: no value is given for the input {value.name}")
         for node in self._renamed(graph.node, names, tag):
             self._append(node)
+        for value in graph.value_info:
+            self._known.append(type(value)(name=names[value.name], type=value.type))
         return {value.name: names[value.name] for value in graph.output}
 
     def when(self, condition: str, then: Branch, otherwise: Branch) -> list[str]:
@@ -189,9 +213,7 @@ class Scope:
             else_branch=branches[1],
         )
 
-    def loop(
-        self, trips: str, condition: str, state: State, body: Body
-    ) -> tuple[State, list[str]]:
+    def loop(self, trips: str, condition: str, state: State, body: Body) -> tuple[State, list[str]]:
         """A Loop, which ends after `trips` rounds, or as soon as the body says so.
 
         Args:
@@ -253,7 +275,12 @@ class Scope:
 
         nodes, weights = _used(self._nodes, self._whole.weights, [v.name for v in outputs])
         graph = helper.make_graph(
-            nodes, "seqvae", list(inputs), list(outputs), initializer=[*defaults, *weights]
+            nodes,
+            "seqvae",
+            list(inputs),
+            list(outputs),
+            initializer=[*defaults, *weights],
+            value_info=[v for v in self._known if any(v.name in n.output for n in nodes)],
         )
         opsets = [helper.make_opsetid("", self._whole.opset)]
         opsets += [helper.make_opsetid(*entry) for entry in sorted(self._whole.domains.items())]
@@ -280,6 +307,7 @@ class Scope:
             self._whole.unused(f"{kind}_{next(self._whole.count)}"),
             list(inputs),
             [ValueInfoProto(name=name) for name in results],
+            value_info=scope._known,
         )
 
     def _append(self, node: "onnx.NodeProto") -> None:

@@ -154,7 +154,9 @@ def require_inputs(model: "onnx.ModelProto") -> "onnx.ModelProto":
 
 def _generate(scope: Scope, made_of: Ingredients, rows: Rows) -> Texts:
     if made_of.max_length < 2:
-        raise UserError(f"max_length is {made_of.max_length}; it must be 2 or more to write a token")
+        raise UserError(
+            f"max_length is {made_of.max_length}; it must be 2 or more to write a token"
+        )
     # What is written can be read again behind its start token.
     limit = scope.constant(made_of.max_length - 1, np.int64)
     least = scope.constant(1, np.int64)
@@ -277,7 +279,9 @@ def _value(name: str, kind: int, shape: "list[int | str]") -> "onnx.ValueInfoPro
     return value
 
 
-def _tensor(name: str, value: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> "onnx.TensorProto":
+def _tensor(
+    name: str, value: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
+) -> "onnx.TensorProto":
     from onnx import TensorProto, numpy_helper
 
     tensor: TensorProto = numpy_helper.from_array(value, name)
