@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ FREER = r"/(paraphrase|infer|generate|generate_stream)$"
     ],
     ids=["all checks", "what a schema cannot say"],
 )
-def test_generated_requests(arguments: tuple[str, ...]) -> None:
+def test_generated_requests(arguments: tuple[str, ...], tmp_path: Path) -> None:
     pytest.importorskip("schemathesis")
     with live(limits=Limits(max_batch=8)) as server:
         done = subprocess.run(
@@ -36,6 +37,7 @@ def test_generated_requests(arguments: tuple[str, ...]) -> None:
             capture_output=True,
             text=True,
             timeout=600,
+            cwd=tmp_path,  # it leaves a folder behind
             check=False,
         )
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
