@@ -7,20 +7,29 @@
 long the beginning is read. The text ends before the first end token; padding, start and blank tokens
 are left out.
 
-sentencepiece: any tokenizer, with the operators of onnxruntime-extensions. The same ids and texts as in
-    Python, but for U+0000, which ends a text here.
+sentencepiece: any tokenizer, with the operators of onnxruntime-extensions, which hold another build of
+    sentencepiece. The same ids and texts as in Python, but U+0000 ends a text here, and where two
+    segmentations are equally probable (runs of zeros, say) the other may be chosen.
 char: character models, with plain operators; see `seqvae.export.tokenizer_char`.
 ids: no graphs; ids go in and out.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from seqvae.data.text import BLANK, BOS, EOS, PAD, Tokenizer
+from seqvae.data.text import PAD, Tokenizer
 from seqvae.export.onnx_export import check_opset
 from seqvae.export.stitch import Scope, State
+from seqvae.export.tokenizer_char import CharacterTokenizer
+from seqvae.export.tokenizer_rows import (
+    finish_reading,
+    finish_writing,
+    kept_tokens,
+    read_rows,
+    reading_scope,
+    writing_scope,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -28,9 +37,7 @@ if TYPE_CHECKING:
 Tier = Literal["sentencepiece", "char", "ids"]
 EXTENSIONS = "ai.onnx.contrib"
 """Domain of the operators of onnxruntime-extensions."""
-DROPPED = (PAD, BOS, BLANK)
-"""Tokens that stand for no text."""
-_INT32, _INT64, _STRING, _BOOL = 6, 7, 8, 9  # ONNX's numbers of element types
+_INT64 = 7  # ONNX's number of this element type
 
 
 def export_tokenizer(
@@ -51,8 +58,6 @@ def export_tokenizer(
     if tier == "ids":
         return {}
     if tier == "char":
-        from seqvae.export.tokenizer_char import CharacterTokenizer
-
         characters = CharacterTokenizer(tokenizer, opset)
         return {
             "tokenizer": characters.tokenizer(max_length),
@@ -91,89 +96,6 @@ def _tokenizer(tokenizer: Tokenizer, max_length: int, opset: int) -> "onnx.Model
         return scope.add("Gather", flat, place)
 
     return finish_reading(scope, read_rows(scope, count, piece, max_length))
-
-
-def read_rows(
-    scope: Scope,
-    count: str,
-    piece: Callable[[str, str], str],
-    max_length: int,
-) -> State:
-    """`ids` and `lengths` of rows of pieces: cropped, with start and end tokens, padded.
-
-    Args:
-        scope: gets the nodes.
-        count: pieces of each row, int64 [B].
-        piece: is given numbers of pieces [T] and whether a row has such a piece, bool [B, T]; returns
-            the pieces, int64 [B, T].
-        max_length: most tokens of a row.
-    """
-    zero, one, two = (scope.constant(i, np.int64) for i in (0, 1, 2))
-    kept = scope.add("Min", count, scope.constant(max_length - 2, np.int64))
-    lengths = scope.add("Add", kept, two)
-    # Two tokens where there is no row at all.
-    longest = scope.add("Concat", lengths, scope.constant([2]), axis=0)
-    width = scope.add("ReduceMax", longest, keepdims=0)
-    number = scope.add("Sub", scope.add("Range", zero, width, one), one)
-    end = scope.add("Unsqueeze", kept, scope.constant([1]))
-    begun = scope.add("Greater", number, scope.constant(-1, np.int64))
-    inside = scope.add("And", begun, scope.add("Less", number, end))
-    ids = scope.add("Where", inside, piece(number, inside), scope.constant(PAD, np.int64))
-    at_end = scope.add("Equal", number, end)
-    ids = scope.add("Where", at_end, scope.constant(EOS, np.int64), ids)
-    ids = scope.add("Where", begun, ids, scope.constant(BOS, np.int64))
-    return {"ids": ids, "lengths": lengths}
-
-
-def reading_scope(opset: int) -> Scope:
-    """A scope for a graph `tokenizer`."""
-    scope = Scope(opset)
-    scope.reserve(["text", "ids", "lengths"])
-    return scope
-
-
-def finish_reading(scope: Scope, made: State) -> "onnx.ModelProto":
-    """The graph `tokenizer`."""
-    from onnx import helper
-
-    for name, value in made.items():
-        scope.rename(value, name)
-    return scope.model(
-        [helper.make_tensor_value_info("text", _STRING, ["B"])],
-        [
-            helper.make_tensor_value_info("ids", _INT64, ["B", "T"]),
-            helper.make_tensor_value_info("lengths", _INT64, ["B"]),
-        ],
-    )
-
-
-def kept_tokens(scope: Scope, ids: str) -> str:
-    """Which tokens [B, T] are before the end and stand for text, bool [B, T]."""
-    ends = scope.add("Cast", scope.add("Equal", ids, scope.constant(EOS, np.int64)), to=_INT32)
-    ended = scope.add("CumSum", ends, scope.constant(1, np.int64))
-    kept = scope.add("Less", ended, scope.constant(1, np.int32))
-    for token in DROPPED:
-        other = scope.add("Not", scope.add("Equal", ids, scope.constant(token, np.int64)))
-        kept = scope.add("And", kept, other)
-    return kept
-
-
-def writing_scope(opset: int) -> Scope:
-    """A scope for a graph `detokenizer`."""
-    scope = Scope(opset)
-    scope.reserve(["ids", "text"])
-    return scope
-
-
-def finish_writing(scope: Scope, text: str) -> "onnx.ModelProto":
-    """The graph `detokenizer`."""
-    from onnx import helper
-
-    scope.rename(text, "text")
-    return scope.model(
-        [helper.make_tensor_value_info("ids", _INT64, ["B", "T"])],
-        [helper.make_tensor_value_info("text", _STRING, ["B"])],
-    )
 
 
 def _detokenizer(tokenizer: Tokenizer, opset: int) -> "onnx.ModelProto":

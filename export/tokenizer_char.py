@@ -24,7 +24,7 @@ import numpy as np
 from seqvae.data.text import EOS, SPECIAL, UNK, Tokenizer
 from seqvae.errors import UserError
 from seqvae.export.stitch import Scope, State
-from seqvae.export.tokenizer import (
+from seqvae.export.tokenizer_rows import (
     DROPPED,
     finish_reading,
     finish_writing,
@@ -43,7 +43,7 @@ LONGEST = 4
 """Most characters of the normal form of one character."""
 FIRST_OPSET = 20
 """The first with StringConcat."""
-_ML = {"domain": "ai.onnx.ml", "version": 3}
+_ML, _ML_VERSION = "ai.onnx.ml", 3
 _NOTHING = -1
 _UNKNOWN_TEXT = " \u2047 "
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
@@ -155,7 +155,8 @@ class CharacterTokenizer:
             keys_strings=keys,
             values_int64s=values,
             default_int64=other,
-            **_ML,
+            domain=_ML,
+            version=_ML_VERSION,
         )
 
     def _wanted(self, scope: Scope, labels: str) -> str:
@@ -207,7 +208,8 @@ class CharacterTokenizer:
             keys_int64s=list(texts),
             values_strings=list(texts.values()),
             default_string="",
-            **_ML,
+            domain=_ML,
+            version=_ML_VERSION,
         )
         rows = scope.add("Shape", "ids", start=0, end=1)
         empty = scope.add("Expand", scope.constant([""], np.object_), rows)

@@ -16,7 +16,7 @@ outputs, and B is the greatest number of rows that an option has. Texts of one s
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,7 +161,7 @@ def _generate(scope: Scope, made_of: Ingredients, rows: Rows) -> Texts:
     limit = scope.constant(made_of.max_length - 1, np.int64)
     least = scope.constant(1, np.int64)
     asked = scope.add("Min", scope.add("Max", rows.options["max_length"], least), limit)
-    limited = rows._replace(options=rows.options | {"max_length": asked})
+    limited = replace(rows, options=rows.options | {"max_length": asked})
     parts = made_of.parts
     pieces = Pieces(parts["start"], parts["step"], made_of.choices, made_of.beam_size)
     return write(scope, pieces, limited)

@@ -5,6 +5,7 @@ those of its company: what a row does not ask for leaves it as it is.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -35,7 +36,8 @@ class Pieces(NamedTuple):
     beam_size: int
 
 
-class Rows(NamedTuple):
+@dataclass(frozen=True)
+class Rows:
     """Rows to be written.
 
     Attributes:
