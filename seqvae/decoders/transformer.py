@@ -84,7 +84,7 @@ class TransformerDecoder(Decoder):
             parts = self.film(z).split([4 * self.width] * self.layers + [2 * self.width], -1)
             modulation, last = list(parts[:-1]), parts[-1]
         if z is not None and self.key_value is not None:
-            shape = (len(z), self.layers, 2, self.prefix, self.heads, self.width // self.heads)
+            shape = (z.shape[0], self.layers, 2, self.prefix, self.heads, self.width // self.heads)
             both = self.key_value(z).view(shape).transpose(3, 4)
             prefixes = [(both[:, i, 0], both[:, i, 1]) for i in range(self.layers)]
         added = self.add(z) if z is not None and self.add is not None else None
