@@ -31,6 +31,19 @@ def halve(model: "onnx.ModelProto", vocabulary: int) -> "onnx.ModelProto":
     return replace_products(model, vocabulary, _product, half_lookup)
 
 
+def store_half(model: "onnx.ModelProto", vocabulary: int) -> "onnx.ModelProto":
+    """A graph whose weights are stored in float16 and multiplied in float32: for CPUs, to save bytes.
+
+    Args:
+        model: one of our parts, its weights inside.
+        vocabulary: number of pieces.
+
+    Raises:
+        UserError: a weight is beyond float16.
+    """
+    return replace_products(model, vocabulary, half_product, half_lookup)
+
+
 def _stored(writer: Rewriter, name: str, weight: Array) -> str:
     if not np.abs(weight).max(initial=0.0) <= np.finfo(np.float16).max:
         raise UserError(
@@ -58,10 +71,7 @@ def half_lookup(writer: Rewriter, found: Lookup, table: Array) -> None:
 
 
 def half_product(writer: Rewriter, found: Product, weight: Array) -> None:
-    """A product with a weight stored in float16 and multiplied in float32: for CPUs, to save bytes.
-
-    ONNX Runtime converts the weight once, when it loads.
-    """
+    """A product in float32 with a weight stored in float16, converted once, when a runtime loads it."""
     matrix = writer.add("Cast", _stored(writer, found.weight, weight), to=_FLOAT)
     if found.by_output:
         matrix = writer.add("Transpose", matrix, perm=[1, 0])

@@ -7,8 +7,8 @@ overflow the 16-bit adder of x86 processors without VNNI, and the same bundle wo
 there. So the integers are the same on every machine, and in WebAssembly.
 
 The matrix of the token embedding is stored once, for the look-up and for the logits, which have most of
-the error: where that is too much, the recipe `mixed` keeps this one matrix in float16, which a CPU
-multiplies in float32.
+the error: where that is too much, the recipe `mixed` keeps this one matrix (and the part `start`) in
+float16, which a CPU multiplies in float32.
 
 Blocks of weights (com.microsoft:MatMulNBits) are nearer to float32, but ONNX Runtime 1.32 prepares such
 weights only in the graph that uses them: in the body of our loops a token takes 25 times as long.

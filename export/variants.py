@@ -1,12 +1,11 @@
 """The files of one variant: parts in its precision, the whole graphs made of them, tokenizer graphs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqvae.export.bundle_manifest import MODEL
-from seqvae.export.half import halve
+from seqvae.export.half import halve, store_half
 from seqvae.export.parts import export_parts
 from seqvae.export.quantize import Recipe, quantize_int8
 from seqvae.export.tokenizer import Tier, export_tokenizer
@@ -98,12 +97,10 @@ def write_variant(
     """
     import onnx
 
-    change: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
-        "fp32": lambda part: part,
-        "int8": lambda part: quantize_int8(part, source.vocabulary, recipe),
-        "fp16": lambda part: halve(part, source.vocabulary),
+    parts = {
+        name: _smaller(name, part, source.vocabulary, precision, recipe)
+        for name, part in source.parts.items()
     }
-    parts = {name: change[precision](part) for name, part in source.parts.items()}
     made_of = Ingredients(
         parts=parts,
         choices=source.choices,
@@ -116,3 +113,17 @@ def write_variant(
     beside = {**parts, "generate": build_generate(made_of), **source.tokenizer}
     save_parts(beside, folder)
     return (MODEL, *beside)
+
+
+def _smaller(
+    name: str, part: "onnx.ModelProto", vocabulary: int, precision: str, recipe: Recipe
+) -> "onnx.ModelProto":
+    """A part in a precision."""
+    if precision == "fp32":
+        return part
+    if precision == "fp16":
+        return halve(part, vocabulary)
+    if recipe == "mixed" and name == "start":
+        # It runs once a text and holds a tenth of the weights, but its error is in every step.
+        return store_half(part, vocabulary)
+    return quantize_int8(part, vocabulary, recipe)
