@@ -1,5 +1,6 @@
 """Which token comes next, in numpy: the twin of `seqvae.tasks.sampling` for one row."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 NEVER = [PAD, UNK, BOS, BLANK]
 COLDEST = 1e-6
 """Lowest temperature; below it there is no difference from greedy."""
+STRIDE = 1696631.25
+"""As `seqvae.tasks.sampling.STRIDE`."""
 
 
 def choose(logits: Floats, options: Options, uniform: float) -> int:
@@ -29,11 +32,19 @@ def choose(logits: Floats, options: Options, uniform: float) -> int:
     probability = np.exp(tempered - tempered.max())
     probability /= probability.sum()
     kept = scores >= threshold(scores, probability, options.top_k, options.top_p)
-    # In float64: in float32 the sum depends on the order in which a runtime adds.
-    mass = np.where(kept, probability, np.float32(0)).cumsum(dtype=np.float64)
-    token = int(np.searchsorted(mass, uniform * mass[-1], side="right"))
-    # Rounding may find nothing for a u next to 1: the last token that may come is meant.
-    return min(token, int(np.searchsorted(mass, mass[-1])))
+    return invert(np.where(kept, probability, np.float32(0)), uniform)
+
+
+def invert(weights: Floats, uniform: float) -> int:
+    """The token that a uniform number points at, as `seqvae.tasks.sampling.invert` says it."""
+    root = math.isqrt(len(weights) - 1) + 1
+    width = next((w for w in range(root, 2 * root) if len(weights) % w == 0), root)
+    blocks = np.pad(weights.astype(np.float64), (0, -len(weights) % width)).reshape(-1, width)
+    ends = blocks.sum(1).cumsum()
+    block = int(np.searchsorted(ends, uniform * ends[-1], side="right"))
+    inside = blocks[block].cumsum()
+    rest = uniform * STRIDE % 1.0
+    return block * width + int(np.searchsorted(inside, rest * inside[-1], side="right"))
 
 
 def threshold(scores: Floats, probability: Floats, top_k: int, top_p: float) -> float:

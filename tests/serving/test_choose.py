@@ -62,7 +62,8 @@ def test_the_ends_of_the_interval(u: float) -> None:
     assert choose(logits, options, u) == (7 if u == 0 else 12)
     # Tokens that never come stand at both ends of what is drawn from.
     logits[15:] = -np.inf
-    assert choose(logits, Options(temperature=1.0), u) == (3 if u == 0 else 14)
+    # The last block of five tokens that may come; where in it, other digits of u say.
+    assert choose(logits, Options(temperature=1.0), u) in ([3] if u == 0 else range(10, 15))
 
 
 def test_logits_are_left_alone() -> None:
