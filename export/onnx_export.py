@@ -88,7 +88,7 @@ def export_module(
     except Exception as error:  # torch's exporter raises many kinds, with its own report inside
         raise UserError(
             f"torch {torch.__version__} cannot export {type(module).__name__} at opset {opset}: "
-            f"{str(error).splitlines()[0]}"
+            f"{_reason(error)}"
         ) from error
     _clean(model)
     _name_axes(model, dynamic)
@@ -96,18 +96,28 @@ def export_module(
     return model
 
 
+def _reason(error: BaseException) -> str:
+    """What went wrong first, without the exporter's advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:500]
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without what the exporter says of itself: its progress, and packages it looked for."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
+    logger, trace = logging.getLogger("torch.onnx"), logging.getLogger("torch.__trace")
+    level, handlers = logger.level, trace.handlers
     logger.setLevel(logging.ERROR)
+    # With a handler, pytest's for one, torch describes every tensor to it: ten times the time.
+    trace.handlers = []
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
         logger.setLevel(level)
+        trace.handlers = handlers
 
 
 def _clean(model: "onnx.ModelProto") -> None:

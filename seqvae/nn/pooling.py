@@ -31,7 +31,7 @@ class Pool(nn.Module):
         gate = mask.unsqueeze(-1)
         if self.kind == "last":
             last = mask.sum(1).clamp_min(1) - 1
-            return states[torch.arange(len(states), device=states.device), last]
+            return states[torch.arange(states.shape[0], device=states.device), last]
         if self.score is not None:
             score: Tensor = self.score(states)
             weight = score.masked_fill(~gate, float("-inf")).softmax(1)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import Tensor
@@ -79,7 +79,7 @@ def batch() -> Batch:
     return Batch(values, lengths)
 
 
-def run(part: Any, feeds: Mapping[str, Tensor]) -> list[Tensor]:
+def run(part: "onnx.ModelProto", feeds: Mapping[str, Tensor]) -> list[Tensor]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(part.SerializeToString(), options)
@@ -138,7 +138,7 @@ def test_parts_compute_what_the_model_computes(name: str) -> None:
 
 
 @pytest.mark.parametrize("decoder", [SMALL.decoder, GRU], ids=["transformer", "gru"])
-def test_parts_of_a_language_model(decoder: Any) -> None:
+def test_parts_of_a_language_model(decoder: decoders.DecoderChoice) -> None:
     check(built(replace(SMALL, decoder=decoder), latent=False))
 
 
