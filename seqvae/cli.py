@@ -23,6 +23,8 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
   seqvae interpolate RUN FROM TO         walk from one sentence to another
   seqvae denoise RUN TEXT...             repair corrupted sentences
   seqvae score RUN TEXT...               how surprising sentences are, in nats, piece by piece
+  seqvae export RUN BUNDLE               ONNX files that an app calls once, compared with PyTorch
+  seqvae serve BUNDLE                    a server and a page for a bundle
   seqvae bench kernels                   time the kernels against PyTorch's, from a checkout
   seqvae demo text                       all of the above on public-domain text, in minutes
 
@@ -267,6 +269,18 @@ def _bench(argv: list[str]) -> None:
         raise SystemExit(code)
 
 
+def _export(argv: list[str]) -> None:
+    from seqvae.cli_export import export
+
+    export(argv)
+
+
+def _serve(argv: list[str]) -> None:
+    from seqvae.cli_serve import serve
+
+    serve(argv)
+
+
 def _task(name: str) -> Callable[[list[str]], None]:
     """A verb that uses a trained run; torch is imported when it runs."""
 
@@ -289,6 +303,8 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "interpolate": _task("interpolate"),
     "denoise": _task("denoise"),
     "score": _task("score"),
+    "export": _export,
+    "serve": _serve,
     "bench": _bench,
     "demo": _demo,
 }

@@ -26,7 +26,7 @@ LAYERS = [
     {"training", "evaluation", "tasks"},
     {"export"},
     {"serving"},
-    {"cli", "cli_tasks", "__main__"},
+    {"cli", "cli_tasks", "cli_export", "cli_serve", "__main__"},
 ]
 TORCH_FREE = (
     "seqvae.data",

@@ -21,8 +21,8 @@ class Gru:
     """Dropout on inputs, outputs and between layers."""
 
     def build(self, latent: int | None, max_length: int) -> "GruDecoder":
-        """The module; `latent` is the size of z, None for a language model; any length."""
-        return GruDecoder(self, latent)
+        """The module; `latent` is the size of z, None for a language model."""
+        return GruDecoder(self, latent, max_length)
 
 
 @dataclass
@@ -37,9 +37,11 @@ class GruState:
 class GruDecoder(Decoder):
     """See `Gru`."""
 
-    def __init__(self, config: Gru, latent: int | None) -> None:
+    def __init__(self, config: Gru, latent: int | None, max_length: int) -> None:
         super().__init__()
         self.width, self.layers = config.width, config.layers
+        # It could go on for ever; what it writes must be short enough to be read again.
+        self.max_length = max_length
         self.dropout = nn.Dropout(config.dropout)
         self.gru = nn.GRU(
             config.width + (latent or 0),
