@@ -112,7 +112,13 @@ def _quiet() -> Iterator[None]:
     # With a handler, pytest's for one, torch describes every tensor to it: ten times the time.
     trace.handlers = []
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), torch.no_grad():
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            # It prints whole graphs of attempts that failed before one that did not.
+            contextlib.redirect_stderr(io.StringIO()),
+            torch.no_grad(),
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:
