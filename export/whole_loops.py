@@ -17,7 +17,7 @@ from seqvae.tasks.sampling import COLDEST
 if TYPE_CHECKING:
     import onnx
 
-_INT32, _BOOL = 6, 9  # ONNX's numbers of element types
+_INT32, _INT64, _BOOL = 6, 7, 9  # ONNX's numbers of element types
 
 
 class Pieces(NamedTuple):
@@ -173,7 +173,12 @@ def by_beam(scope: Scope, pieces: Pieces, rows: Rows) -> Texts:
 
     last, _ = scope.loop(limit, scope.constant(True), state, body)
     complete = scope.add("Greater", last["best_score"], scope.constant(worst, np.float32))
-    return Texts(last["best_ids"], last["best_log_prob"], complete)
+    # The search may go on after the best text has ended.
+    real = scope.add("Cast", scope.add("Greater", last["best_ids"], scope.constant(PAD)), to=_INT64)
+    lengths = scope.add("ReduceSum", real, _shape(scope, 1), keepdims=0)
+    width = scope.add("ReduceMax", lengths, keepdims=1)
+    ids = scope.add("Slice", last["best_ids"], _shape(scope, 0), width, _shape(scope, 1))
+    return Texts(ids, last["best_log_prob"], complete)
 
 
 Chooser = Callable[[Scope, str, str], list[str]]

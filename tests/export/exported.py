@@ -47,7 +47,7 @@ def lively(kind: Kind) -> SequenceVAE:
     """A model over `characters` that ends its texts at many lengths, and says different things."""
     decoder = "gru" if kind == "gru" else "transformer"
     model = tiny_model(decoder, latent=kind != "language", vocabulary=characters().vocab_size)
-    louder, end = (4.0, 2.5) if kind == "gru" else (2.0, 1.5)
+    louder, end = (1.0, 2.5) if kind == "gru" else (2.0, 1.5)
     with torch.no_grad():
         for name, parameter in model.decoder.named_parameters():
             if parameter.dim() > 1:
