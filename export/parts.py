@@ -20,8 +20,9 @@ from seqvae.data.text import BOS
 from seqvae.decoders.recurrent import GruDecoder
 from seqvae.decoders.transformer import TransformerDecoder
 from seqvae.encoders.recurrent import GruEncoder
+from seqvae.encoders.transformer import TransformerEncoder
 from seqvae.errors import UserError
-from seqvae.export import parts_recurrent, parts_transformer
+from seqvae.export import parts_attention, parts_recurrent, parts_transformer
 from seqvae.export.noise import Normals
 from seqvae.export.onnx_export import check_opset, export_module
 from seqvae.likelihoods.categorical import CategoricalLikelihood
@@ -32,24 +33,35 @@ if TYPE_CHECKING:
     import onnx
 
 _ROWS, _STEPS = 3, 5
+_ATTENTION = 23
+"""First opset with Attention."""
 
 
-def export_parts(model: SequenceVAE, *, opset: int = 20) -> "dict[str, onnx.ModelProto]":
+def export_parts(
+    model: SequenceVAE, *, opset: int = 20, fused_attention: bool = False
+) -> "dict[str, onnx.ModelProto]":
     """All parts of a model, their weights inside.
 
     Args:
         model: over tokens.
         opset: version of ONNX's operators.
+        fused_attention: let the step of a Transformer attend by ONNX's own Attention operator. It is
+            younger than the operators it replaces, and runtimes differ in it: off unless asked for.
 
     Raises:
-        UserError: the opset is not known, or the model has a part that no graph is written for.
+        UserError: the opset is not known or has no Attention, or the model has a part that no graph
+            is written for.
     """
     check_opset(opset)
+    if fused_attention and opset < _ATTENTION:
+        raise UserError(
+            f"fused_attention needs opset {_ATTENTION} or more, for ONNX's Attention; opset is {opset}"
+        )
     parts = {}
     if model.latent is not None:
         parts["encoder"] = _encoder(model, opset)
         parts["prior"] = _prior(model, opset)
-    parts["start"], parts["step"] = _start_and_step(model, opset)
+    parts["start"], parts["step"] = _start_and_step(model, opset, fused_attention)
     parts["scorer"] = _scorer(model, opset)
     return parts
 
@@ -69,10 +81,7 @@ class _Encoder(nn.Module):
         self.embed = model.likelihood.embed if latent.embedding is None else latent.embedding
         self.kept = nn.ModuleList([model.likelihood])
         self.posterior = latent.posterior
-        encoder = latent.encoder
-        self.encoder = (
-            parts_recurrent.Summary(encoder) if isinstance(encoder, GruEncoder) else encoder
-        )
+        self.encoder = _summary(latent.encoder)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         posterior = self.posterior(self.encoder(self.embed(ids), lengths))
@@ -111,12 +120,14 @@ class _Begin(nn.Module):
         return (torch.zeros(rows.shape[0], decoder.layers, decoder.width),)
 
 
-def _start_and_step(model: SequenceVAE, opset: int) -> "tuple[onnx.ModelProto, onnx.ModelProto]":
+def _start_and_step(
+    model: SequenceVAE, opset: int, fused: bool
+) -> "tuple[onnx.ModelProto, onnx.ModelProto]":
     decoder, likelihood, latent = model.decoder, _likelihood(model), model.latent
     start: nn.Module
     step: nn.Module
     if isinstance(decoder, TransformerDecoder):
-        step = parts_transformer.Step(decoder, likelihood, latent is not None)
+        step = parts_transformer.Step(decoder, likelihood, latent is not None, fused)
         start = parts_transformer.Start(decoder) if latent else _Begin(decoder)
     elif isinstance(decoder, GruDecoder):
         step = parts_recurrent.Step(decoder, likelihood)
@@ -151,10 +162,7 @@ class _Scorer(nn.Module):
     def __init__(self, model: SequenceVAE) -> None:
         super().__init__()
         self.likelihood = _likelihood(model)
-        decoder = model.decoder
-        self.decoder = (
-            parts_recurrent.States(decoder) if isinstance(decoder, GruDecoder) else decoder
-        )
+        self.decoder = _states(model.decoder)
 
     def forward(self, ids: Tensor, lengths: Tensor, *z: Tensor) -> Tensor:
         states = self.decoder(self.likelihood.embed(ids[:, :-1]), z[0] if z else None)
@@ -172,6 +180,22 @@ def _scorer(model: SequenceVAE, opset: int) -> "onnx.ModelProto":
         inputs["z"] = torch.randn(_ROWS, model.latent.dimension)
         dynamic["z"] = {0: "B"}
     return export_module(_Scorer(model), inputs, ["surprisal"], dynamic, opset=opset)
+
+
+def _summary(encoder: nn.Module) -> nn.Module:
+    if isinstance(encoder, TransformerEncoder):
+        return parts_attention.Summary(encoder)
+    if isinstance(encoder, GruEncoder):
+        return parts_recurrent.Summary(encoder)
+    raise UserError(f"export: no graph is written for the encoder {type(encoder).__name__}")
+
+
+def _states(decoder: nn.Module) -> nn.Module:
+    if isinstance(decoder, TransformerDecoder):
+        return parts_attention.States(decoder)
+    if isinstance(decoder, GruDecoder):
+        return parts_recurrent.States(decoder)
+    raise UserError(f"export: no graph is written for the decoder {type(decoder).__name__}")
 
 
 def _likelihood(model: SequenceVAE) -> CategoricalLikelihood:

@@ -64,14 +64,55 @@ def _affine(norm: FilmNorm, modulation: Tensor) -> list[Tensor]:
     return [norm.norm.weight * (1 + scale), norm.norm.bias * (1 + scale) + shift]
 
 
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One step's attention over the caches [B, heads, S, D] and itself, and the longer caches.
+
+    The step's own tensors are [B, heads, 1, D]; the queries are scaled.
+    """
+    keys, values = torch.cat([keys, key], 2), torch.cat([values, value], 2)
+    return (query @ keys.transpose(2, 3)).softmax(-1) @ values, keys, values
+
+
+def _attend_fused(
+    query: Tensor, key: Tensor, value: Tensor, keys: Tensor, values: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`_attend` as one operator, which also appends to the caches."""
+    batch, heads, steps, head = keys.shape
+    longer = (batch, heads, steps + 1, head)
+    mixed, keys, values = torch.onnx.ops.symbolic_multi_out(
+        "Attention",
+        (query, key, value, None, keys, values),
+        {"scale": 1.0},
+        dtypes=(query.dtype, key.dtype, value.dtype),
+        shapes=(query.shape, longer, longer),
+        version=23,
+    )
+    return mixed, keys, values
+
+
 class Step(nn.Module):
-    """token [B, 1], position [], constants, caches -> logits [B, V], caches one step longer."""
+    """token [B, 1], position [], constants, caches -> logits [B, V], caches one step longer.
+
+    Args:
+        decoder: trained.
+        likelihood: trained.
+        latent: whether the decoder was built for one.
+        fused: attend by ONNX's Attention operator, which opset 23 has; the module is then for export
+            only.
+    """
 
     def __init__(
-        self, decoder: TransformerDecoder, likelihood: CategoricalLikelihood, latent: bool
+        self,
+        decoder: TransformerDecoder,
+        likelihood: CategoricalLikelihood,
+        latent: bool,
+        fused: bool = False,
     ) -> None:
         super().__init__()
         self.decoder, self.likelihood = decoder, likelihood
+        self.attend = _attend_fused if fused else _attend
         self.constants = len(names(decoder, latent)[0])
         self.film = latent and decoder.film is not None
         head = decoder.width // decoder.heads
@@ -94,20 +135,18 @@ class Step(nn.Module):
             x = x + constants[-1]
         where = position.reshape(1)
         cosine, sine = self.cosine.index_select(0, where), self.sine.index_select(0, where)
+        count, head = decoder.heads, decoder.width // decoder.heads
         longer: list[Tensor] = []
         for i, block in enumerate(decoder.stack.each):
             normed = self._norm(block.attention_norm, x, constants, 2 * i)
-            qkv = F.linear(normed, self.projections[i])
-            qk, value = qkv.view(-1, 3, decoder.heads, qkv.shape[-1] // (3 * decoder.heads)).split(
-                [2, 1], 1
-            )
+            # Heads of queries, of keys and of values in one axis: each is then a plain slice of it.
+            heads = F.linear(normed, self.projections[i]).view(-1, 3 * count, 1, head)
+            qk, value = torch.split(heads, [2 * count, count], 1)
             # Half-split rotation of queries and keys at once: (a, b) cos + (b, a) (-sin, sin).
             qk = qk * cosine + torch.cat(qk.chunk(2, -1)[::-1], -1) * sine
-            query, key = qk.unsqueeze(3).unbind(1)
-            key = torch.cat([caches[2 * i], key], 2)
-            value = torch.cat([caches[2 * i + 1], value.transpose(1, 2)], 2)
-            weights = (query @ key.transpose(2, 3)).softmax(-1)
-            x = x + block.attention.out((weights @ value).view(-1, 1, decoder.width))
+            query, key = qk.chunk(2, 1)
+            mixed, key, value = self.attend(query, key, value, caches[2 * i], caches[2 * i + 1])
+            x = x + block.attention.out(mixed.reshape(-1, 1, decoder.width))
             x = x + block.feed_forward(self._norm(block.forward_norm, x, constants, 2 * i + 1))
             longer += [key, value]
         states = self._norm(decoder.stack.norm, x, constants, 2 * decoder.layers)
