@@ -108,7 +108,12 @@ def test_importing_the_package_is_lazy() -> None:
 def test_a_bare_gpu_machine_can_run_the_benchmarks() -> None:
     """Such a machine has torch, triton, numpy and pytest; `PYTHONPATH=.` is all that is installed."""
     absent = ("matplotlib", "pyarrow", "sacrebleu", "safetensors", "sentencepiece", "tqdm", "tyro")
-    needed = ("benchmarks.end_to_end", "benchmarks.importance", "benchmarks.kernels")
+    needed = (
+        "benchmarks.end_to_end",
+        "benchmarks.generation",
+        "benchmarks.importance",
+        "benchmarks.kernels",
+    )
     code = (
         "import sys, importlib\n"
         f"sys.modules.update(dict.fromkeys({absent}))\n"

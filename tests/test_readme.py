@@ -1,7 +1,15 @@
 """The README's commands and code run as they are written, in the order they are written."""
 
+import contextlib
+import os
 import re
 import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -28,12 +36,38 @@ def test_readme_runs(
     (tmp_path / "my.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert len(COMMANDS) >= 8
     for command in COMMANDS:
+        if command.startswith("seqvae serve "):
+            serve(shlex.split(command, comments=True)[1:], tmp_path)
+            continue
         assert main(shlex.split(command, comments=True)[1:]) == 0, (command, capsys.readouterr())
     programs = [block for language, block in BLOCKS if language == "python"]
     assert len(programs) >= 2
     for code in programs:
         exec(compile(code, "README.md", "exec"), {})  # noqa: S102
     assert (tmp_path / "runs/my/report.html").stat().st_size > 10_000
+
+
+def serve(arguments: list[str], folder: Path) -> None:
+    """Start the server on a free port, wait until it is ready, and stop it as an operator would."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "seqvae.cli", *arguments, f"--port={port}"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    with subprocess.Popen(command, cwd=folder, env=environment) as server:
+        try:
+            for _ in range(600):
+                assert server.poll() is None, "the server ended"
+                address = f"http://127.0.0.1:{port}/v2/health/ready"
+                with contextlib.suppress(OSError), urllib.request.urlopen(address) as got:
+                    assert got.status == 200
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.fail("the server was not ready within a minute")
+        finally:
+            server.send_signal(signal.SIGTERM)
+        assert server.wait(30) == 0
 
 
 def test_every_verb_is_in_the_usage(capsys: pytest.CaptureFixture[str]) -> None:
