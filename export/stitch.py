@@ -13,13 +13,12 @@ Weights lie in the outermost graph, each once however often its graph is put in;
 and to all else outside them, by name. A name is used once in the whole model.
 """
 
-import hashlib
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from seqvae.export.stitch_names import Whole, used, without_functions
 
 if TYPE_CHECKING:
     import onnx
@@ -35,26 +34,6 @@ Branch = Callable[["Scope"], Sequence[str]]
 Body = Callable[["Scope", str, State], tuple[str, State, Sequence[str]]]
 
 
-@dataclass
-class _Whole:
-    """What all scopes of a model share."""
-
-    opset: int
-    domains: dict[str, int] = field(default_factory=dict)
-    weights: "dict[str, onnx.TensorProto]" = field(default_factory=dict)
-    by_content: dict[bytes, str] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
-    count: "itertools.count[int]" = field(default_factory=itertools.count)
-
-    def unused(self, wish: str) -> str:
-        """`wish`, or that with a number."""
-        name = wish
-        while name in self.names:
-            name = f"{wish}_{next(self.count)}"
-        self.names.add(name)
-        return name
-
-
 class Scope:
     """Nodes under construction: those of a graph, of a branch, or of the body of a loop.
 
@@ -63,8 +42,8 @@ class Scope:
         whole: shared with the enclosing scope; the outermost has none.
     """
 
-    def __init__(self, opset: int, whole: _Whole | None = None) -> None:
-        self._whole = whole or _Whole(opset)
+    def __init__(self, opset: int, whole: Whole | None = None) -> None:
+        self._whole = whole or Whole(opset)
         self._nodes: list[onnx.NodeProto] = []
         self._known: list[onnx.ValueInfoProto] = []
         self._made: set[str] = set()
@@ -113,7 +92,7 @@ class Scope:
         from onnx import helper
 
         if domain:
-            self._need(domain, version)
+            self._whole.need(domain, version)
         made = [
             self._whole.unused(f"{operator.lower()}_{next(self._whole.count)}")
             for _ in range(outputs)
@@ -152,7 +131,7 @@ class Scope:
         """Name of a constant; equal ones are one."""
         from onnx import numpy_helper
 
-        return self._store(numpy_helper.from_array(np.asarray(value, dtype), "constant"))
+        return self._whole.store(numpy_helper.from_array(np.asarray(value, dtype), "constant"))
 
     def inline(self, part: "onnx.ModelProto", inputs: Mapping[str, str], tag: str) -> State:
         """Put in all nodes of a graph.
@@ -169,22 +148,22 @@ class Scope:
         Raises:
             ValueError: an input is missing, or the part has another opset.
         """
-        part = _without_functions(part)
+        part = without_functions(part)
         for entry in part.opset_import:
             if entry.domain in ("", "ai.onnx") and entry.version != self._whole.opset:
                 raise ValueError(
                     f"{tag} has opset {entry.version}, the graph around it {self._whole.opset}"
                 )
             if entry.domain not in ("", "ai.onnx"):
-                self._need(entry.domain, entry.version)
+                self._whole.need(entry.domain, entry.version)
         graph = part.graph
-        names = {tensor.name: self._store(tensor) for tensor in graph.initializer}
+        names = {tensor.name: self._whole.store(tensor) for tensor in graph.initializer}
         for value in graph.input:
             if value.name in inputs:
                 names[value.name] = inputs[value.name]
             elif value.name not in names:
                 raise ValueError(f"{tag}: no value is given for the input {value.name}")
-        for node in self._renamed(graph.node, names, tag):
+        for node in self._whole.renamed(graph.node, names, tag):
             self._append(node)
         for value in graph.value_info:
             self._known.append(type(value)(name=names[value.name], type=value.type))
@@ -273,7 +252,7 @@ class Scope:
         import onnx
         from onnx import helper
 
-        nodes, weights = _used(self._nodes, self._whole.weights, [v.name for v in outputs])
+        nodes, weights = used(self._nodes, self._whole.weights, [v.name for v in outputs])
         graph = helper.make_graph(
             nodes,
             "seqvae",
@@ -314,120 +293,7 @@ class Scope:
         self._nodes.append(node)
         self._made.update(node.output)
 
-    def _need(self, domain: str, version: int) -> None:
-        domains = self._whole.domains
-        domains[domain] = max(version, domains.get(domain, 0))
-
-    def _store(self, tensor: "onnx.TensorProto") -> str:
-        """Name of a weight of this content in the outermost graph."""
-        import onnx
-
-        kept = onnx.TensorProto()
-        kept.CopyFrom(tensor)
-        kept.name = kept.doc_string = ""
-        content = hashlib.sha256(kept.SerializeToString(deterministic=True)).digest()
-        if content not in self._whole.by_content:
-            kept.name = self._whole.unused(tensor.name)
-            self._whole.weights[kept.name] = kept
-            self._whole.by_content[content] = kept.name
-        return self._whole.by_content[content]
-
-    def _renamed(
-        self, nodes: "Iterable[onnx.NodeProto]", names: dict[str, str], tag: str
-    ) -> "list[onnx.NodeProto]":
-        """Copies of nodes under names of this model; `names` learns those of their outputs."""
-        import onnx
-
-        made = []
-        for node in nodes:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                names[node.output[0]] = self._store(_named(node.attribute[0].t, node.output[0]))
-                continue
-            copy = onnx.NodeProto()
-            copy.CopyFrom(node)
-            copy.doc_string = ""
-            del copy.metadata_props[:]
-            copy.name = self._whole.unused(f"{tag}/{node.name or node.op_type}")
-            copy.input[:] = [names[name] if name else "" for name in node.input]
-            for name in node.output:
-                if name:
-                    names[name] = self._whole.unused(f"{tag}/{name}")
-            copy.output[:] = [names[name] if name else "" for name in node.output]
-            for attribute in copy.attribute:
-                for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
-                    self._rename_body(graph, dict(names), tag)
-            made.append(copy)
-        return made
-
-    def _rename_body(self, graph: "onnx.GraphProto", names: dict[str, str], tag: str) -> None:
-        for tensor in graph.initializer:
-            names[tensor.name] = self._store(tensor)
-        for value in graph.input:
-            names[value.name] = self._whole.unused(f"{tag}/{value.name}")
-            value.name = names[value.name]
-        nodes = self._renamed(graph.node, names, tag)
-        inside = {name for node in nodes for name in node.output}
-        for value in graph.output:
-            name = names[value.name]
-            if name not in inside:  # a constant, which now lies outside
-                kept = self._whole.unused(f"{tag}/{value.name}")
-                nodes.append(_identity(name, kept))
-                name = kept
-            value.name = name
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(nodes)
-
 
 def following(outputs: State) -> State:
     """The next state: outputs `n_x` by the names `x`."""
     return {name[len(NEXT) :]: value for name, value in outputs.items() if name.startswith(NEXT)}
-
-
-def _identity(value: str, name: str) -> "onnx.NodeProto":
-    from onnx import helper
-
-    node: onnx.NodeProto = helper.make_node("Identity", [value], [name], name)
-    return node
-
-
-def _named(tensor: "onnx.TensorProto", name: str) -> "onnx.TensorProto":
-    import onnx
-
-    named = onnx.TensorProto()
-    named.CopyFrom(tensor)
-    named.name = name
-    return named
-
-
-def _without_functions(part: "onnx.ModelProto") -> "onnx.ModelProto":
-    if not part.functions:
-        return part
-    import onnx.inliner
-
-    inlined: onnx.ModelProto = onnx.inliner.inline_local_functions(part)
-    return inlined
-
-
-def _used(
-    nodes: "Sequence[onnx.NodeProto]",
-    weights: "Mapping[str, onnx.TensorProto]",
-    outputs: Iterable[str],
-) -> "tuple[list[onnx.NodeProto], list[onnx.TensorProto]]":
-    """The nodes and weights that the outputs need."""
-    wanted = set(outputs)
-    kept: list[onnx.NodeProto] = []
-    for node in reversed(nodes):
-        if wanted.intersection(node.output):
-            kept.append(node)
-            wanted.update(_read_by(node))
-    return kept[::-1], [tensor for name, tensor in weights.items() if name in wanted]
-
-
-def _read_by(node: "onnx.NodeProto") -> Iterable[str]:
-    """Every name that a node reads, in the bodies of If and Loop too."""
-    yield from node.input
-    for attribute in node.attribute:
-        for body in [attribute.g, *attribute.graphs]:
-            for inner in body.node:
-                yield from _read_by(inner)
-            yield from (value.name for value in body.output)

@@ -24,7 +24,6 @@ from tests.export.exported import (
     Session,
     ingredients,
     lively,
-    parts,
     text_model,
 )
 from tests.export.test_stitch import every_graph
@@ -296,7 +295,7 @@ def test_weights_are_there_once() -> None:
     assert len(bodies) > 8 and not any(len(body.initializer) for body in bodies)
     contents = [t.SerializeToString() for t in outer.initializer]
     assert len(set(contents)) == len(contents)
-    used = parts("transformer")
+    used = ingredients("transformer").parts
     weights = {
         tensor.raw_data: len(tensor.raw_data)
         for name in ("encoder", "start", "step")
