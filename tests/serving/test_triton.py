@@ -1,6 +1,6 @@
 """Our answers beside those that a real Triton Inference Server gave to the same requests.
 
-`triton_server.py` says how they were recorded.
+`python -m benchmarks.conformity.triton --record-answers` records them; tests/conformity has more.
 """
 
 import base64
@@ -13,8 +13,7 @@ import pytest
 from seqvae.serving.limits import Limits
 from tests.serving.client import ask
 from tests.serving.stub import Live, live
-from tests.serving.triton_requests import CASES, MAX_BATCH
-from tests.serving.triton_server import ANSWERS
+from tests.serving.triton_requests import ANSWERS, CASES, MAX_BATCH
 
 RECORDED = json.loads(ANSWERS.read_text())["answers"]
 # Triton calls a malformed request its own fault; these are the client's.

@@ -3,21 +3,24 @@
 import gzip
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.serving.client import INFER, binary_text, element, framed, tensor, text
 
+ANSWERS = Path(__file__).with_name("triton_answers.json")
 MAX_BATCH = 8
 GENERATE = "/v2/models/model/generate"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One request; without a body it is a GET."""
+    """One request; without a body it is a GET, with one a POST, unless `method` says otherwise."""
 
     path: str
     body: object = None
     headers: dict[str, str] = field(default_factory=dict)
+    method: str | None = None
 
 
 def _infer(*inputs: dict[str, Any], **more: object) -> Case:
