@@ -70,15 +70,17 @@ def parts(kind: Kind, opset: int = 20) -> "dict[str, onnx.ModelProto]":
 
 
 @functools.cache
-def choices(opset: int = 20) -> "dict[str, onnx.ModelProto]":
+def choices(opset: int, latent: int) -> "dict[str, onnx.ModelProto]":
     """For `lively`."""
-    return export_choices(characters().vocab_size, LATENT, BEAM_SIZE, opset=opset)
+    return export_choices(characters().vocab_size, latent, BEAM_SIZE, opset=opset)
 
 
 def ingredients(kind: Kind, tier: Tier = "ids", opset: int = 20) -> Ingredients:
     """For the whole graphs of `lively`."""
     tokenizer = export_tokenizer(characters(), tier, max_length=MAX_LENGTH, opset=opset)
-    return Ingredients(parts(kind, opset), choices(opset), BEAM_SIZE, MAX_LENGTH, tokenizer)
+    # Those of a model with a latent serve a language model, too.
+    made = choices(opset, 0 if kind == "language" and opset != 20 else LATENT)
+    return Ingredients(parts(kind, opset), made, BEAM_SIZE, MAX_LENGTH, tokenizer)
 
 
 class Session:
