@@ -8,7 +8,8 @@ there. So the integers are the same on every machine, and in WebAssembly.
 
 The matrix of the token embedding is stored once, for the look-up and for the logits, which have most of
 the error: where that is too much, the recipe `mixed` keeps this one matrix (and the part `start`) in
-float16, which a CPU multiplies in float32.
+float16, which a CPU multiplies in float32. Where that is too much still, `stored` keeps all weights in 8
+bits and multiplies them in float32, at its speed: a runtime converts them once, when it loads them.
 
 Blocks of weights (com.microsoft:MatMulNBits) are nearer to float32, but ONNX Runtime 1.32 prepares such
 weights only in the graph that uses them: in the body of our loops a token takes 25 times as long.
@@ -24,9 +25,12 @@ from seqvae.export.products import Array, Lookup, Product, Rewriter, replace_pro
 if TYPE_CHECKING:
     import onnx
 
-Recipe = Literal["rows", "mixed"]
+Recipe = Literal["rows", "mixed", "stored"]
+"""Tried in this order."""
 LEVELS = 63
 """Greatest weight: 2 * 63 * 255 fits into 16 bits."""
+STORED_LEVELS = 127
+"""Greatest weight where no integers are added."""
 ACTIVATION = 127
 """Greatest activation on either side of zero."""
 ZERO = 128
@@ -50,6 +54,8 @@ def quantize_int8(
     """
     if recipe == "rows":
         return replace_products(model, vocabulary, _product, _lookup)
+    if recipe == "stored":
+        return replace_products(model, vocabulary, _stored_product, _stored_lookup)
 
     def product(writer: Rewriter, found: Product, weight: Array) -> None:
         is_embedding = found.by_output and len(weight) == vocabulary
@@ -58,14 +64,15 @@ def quantize_int8(
     return replace_products(model, vocabulary, product, half_lookup)
 
 
-def levels_of(weight: Array) -> tuple[Array, Array]:
+def levels_of(weight: Array, greatest: int = LEVELS) -> tuple[Array, Array]:
     """Weights as integers.
 
     Args:
         weight: rows that each get a scale, shape [N, K], float32.
+        greatest: integer on either side of zero.
 
     Returns:
-        int8 [N, K] in [-LEVELS, LEVELS] and the scale of each row, float32 [N]; their product is
+        int8 [N, K] in [-greatest, greatest] and the scale of each row, float32 [N]; their product is
         nearest to the weights, in squares, among the ranges tried.
     """
     peak = np.abs(weight).max(1)
@@ -73,23 +80,25 @@ def levels_of(weight: Array) -> tuple[Array, Array]:
     best = np.full(len(weight), np.inf, np.float32)
     scale = np.ones(len(weight), np.float32)
     for fraction in FRACTIONS:
-        tried = (peak * (fraction / LEVELS)).astype(np.float32)
-        error = np.square(_rounded(weight, tried) * tried[:, None] - weight).sum(1)
+        tried = (peak * (fraction / greatest)).astype(np.float32)
+        error = np.square(_rounded(weight, tried, greatest) * tried[:, None] - weight).sum(1)
         scale = np.where(error < best, tried, scale)
         best = np.minimum(error, best)
-    return _rounded(weight, scale).astype(np.int8), scale
+    return _rounded(weight, scale, greatest).astype(np.int8), scale
 
 
-def _rounded(weight: Array, scale: Array) -> Array:
-    rounded: Array = np.clip(np.round(weight / scale[:, None]), -LEVELS, LEVELS)
+def _rounded(weight: Array, scale: Array, greatest: int) -> Array:
+    rounded: Array = np.clip(np.round(weight / scale[:, None]), -greatest, greatest)
     return rounded
 
 
-def _rows(writer: Rewriter, name: str, weight: Array, by_output: bool) -> tuple[str, str]:
+def _rows(
+    writer: Rewriter, name: str, weight: Array, by_output: bool, greatest: int = LEVELS
+) -> tuple[str, str]:
     """Names of the integers, laid out as the weight was, and of the scales [N]."""
     integers, scales = f"{name}_int8", f"{name}_scale"
     if integers not in writer.constants:
-        levels, scale = levels_of(weight if by_output else weight.T)
+        levels, scale = levels_of(weight if by_output else weight.T, greatest)
         writer.constant(integers, np.ascontiguousarray(levels if by_output else levels.T))
         writer.constant(scales, scale)
     return integers, scales
@@ -118,6 +127,24 @@ def _product(writer: Rewriter, found: Product, weight: Array) -> None:
         writer.add("Add", writer.add("Mul", scaled, peak), found.bias, name=found.y)
     else:
         writer.add("Mul", scaled, peak, name=found.y)
+
+
+def _stored_product(writer: Rewriter, found: Product, weight: Array) -> None:
+    integers, scales = _rows(writer, found.weight, weight, found.by_output, STORED_LEVELS)
+    # All of this is constant: ONNX Runtime computes it once, when it loads, in bodies of loops too.
+    matrix = writer.add("Cast", integers, to=_FLOAT)
+    if found.by_output:
+        matrix = writer.add("Transpose", matrix, perm=[1, 0])
+    matrix = writer.add("Mul", matrix, scales)
+    if found.bias:
+        writer.add("Add", writer.add("MatMul", found.x, matrix), found.bias, name=found.y)
+    else:
+        writer.add("MatMul", found.x, matrix, name=found.y)
+
+
+def _stored_lookup(writer: Rewriter, found: Lookup, table: Array) -> None:
+    _rows(writer, found.table, table, True, STORED_LEVELS)
+    _lookup(writer, found, table)
 
 
 def _lookup(writer: Rewriter, found: Lookup, table: Array) -> None:

@@ -123,7 +123,7 @@ def _smaller(
         return part
     if precision == "fp16":
         return halve(part, vocabulary)
-    if recipe == "mixed" and name == "start":
+    if recipe != "rows" and name == "start":
         # It runs once a text and holds a tenth of the weights, but its error is in every step.
         return store_half(part, vocabulary)
     return quantize_int8(part, vocabulary, recipe)

@@ -1,5 +1,7 @@
 """Smaller precisions: close to float32, a fraction of its size, the same alone and in a batch."""
 
+from typing import get_args
+
 import numpy as np
 import onnx
 import pytest
@@ -22,7 +24,7 @@ def constants(model: onnx.ModelProto) -> dict[str, Array]:
     return {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
 
 
-RECIPES: tuple[Recipe, ...] = ("rows", "mixed")
+RECIPES: tuple[Recipe, ...] = get_args(Recipe)
 
 
 def test_rows_are_small_and_close() -> None:
@@ -54,6 +56,19 @@ def test_mixed_keeps_the_embedding_in_float16() -> None:
     assert operators(made).count("MatMulInteger") == 3
     stored = constants(made)
     assert stored["table_half"].dtype == np.float16 and not {"table", "table_int8"} & stored.keys()
+
+
+def test_stored_multiplies_in_float32() -> None:
+    model = tied()
+    made = quantize_int8(model, VOCABULARY, "stored")
+    onnx.checker.check_model(made)
+    (wanted,), (found,) = run(model, {"ids": IDS}), run(made, {"ids": IDS})
+    (mixed,) = run(quantize_int8(model, VOCABULARY, "mixed"), {"ids": IDS})
+    assert relative(found, wanted) < relative(mixed, wanted)
+    assert "MatMulInteger" not in operators(made)
+    stored = constants(made)
+    assert stored["table_int8"].dtype == np.int8 and "table" not in stored
+    assert np.abs(stored["table_int8"]).max() > LEVELS
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
