@@ -17,8 +17,18 @@ def gru_layers(x: Tensor, gru: nn.GRU, first: Tensor | None, lengths: Tensor | N
         States [B, T, directions * H].
     """
     directions = 2 if gru.bidirectional else 1
-    states = x.transpose(0, 1)
-    sizes = None if lengths is None else lengths.to(torch.int32)
+    rows = torch.onnx.ops.symbolic(
+        "Shape", (x,), {"start": 0, "end": 1}, dtype=torch.int64, shape=(1,), version=15
+    )
+    # ONNX Runtime 1.32 ends the process at a GRU of no rows, and at one of no steps without sizes.
+    # A row is added where there is none, and no row is added elsewhere.
+    missing = (1 - rows).clamp_min(0)
+    states = _padded(x.transpose(0, 1), 1, missing)
+    if lengths is None:
+        lengths = torch.full((x.shape[0],), 1, device=x.device) * x.shape[1]
+    sizes = _padded(lengths.to(torch.int32), 0, missing)
+    if first is not None:
+        first = _padded(first, 1, missing)
     steps, batch = states.shape[0], states.shape[1]
     for layer in range(gru.num_layers):
         weights = [_weights(gru, layer, way) for way in range(directions)]
@@ -38,8 +48,36 @@ def gru_layers(x: Tensor, gru: nn.GRU, first: Tensor | None, lengths: Tensor | N
             shape=(steps, directions, batch, gru.hidden_size),
             version=14,
         )
-        states = out.permute(0, 2, 1, 3).reshape(steps, batch, directions * gru.hidden_size)
-    return states.transpose(0, 1)
+        # 0 keeps an axis as it is: with a row added, it is not the size that torch knows.
+        states = torch.onnx.ops.symbolic(
+            "Reshape",
+            (out.permute(0, 2, 1, 3), torch.tensor([0, 0, directions * gru.hidden_size])),
+            dtype=x.dtype,
+            shape=(steps, batch, directions * gru.hidden_size),
+            version=14,
+        )
+    own = torch.onnx.ops.symbolic(
+        "Slice",
+        (states, torch.tensor([0]), rows, torch.tensor([1])),
+        dtype=x.dtype,
+        shape=states.shape,
+        version=13,
+    )
+    return own.transpose(0, 1)
+
+
+def _padded(x: Tensor, axis: int, missing: Tensor) -> Tensor:
+    """`x` with `missing` [1] (int64) zeros more at the end of an axis; torch is told of none."""
+    before = torch.zeros(x.dim() + axis, dtype=torch.int64)
+    after = torch.zeros(x.dim() - axis - 1, dtype=torch.int64)
+    padded: Tensor = torch.onnx.ops.symbolic(
+        "Pad",
+        (x, torch.cat([before, missing, after])),
+        dtype=x.dtype,
+        shape=x.shape,
+        version=18,
+    )
+    return padded
 
 
 def _weights(gru: nn.GRU, layer: int, way: int) -> tuple[Tensor, Tensor, Tensor]:
