@@ -18,7 +18,7 @@ def compare(ours: int, theirs: int) -> dict[str, bool]:
         ours: port of our server.
         theirs: port of Triton.
     """
-    found = {}
+    found: dict[str, bool] = {}
     for name, run in (("sync", _run_sync), ("aio", lambda port: asyncio.run(_run_aio(port)))):
         mine, other = run(ours), run(theirs)
         assert mine.keys() == other.keys()
@@ -82,7 +82,7 @@ def _seen(http: Any, result: object) -> Outcome:  # noqa: ANN401
     """What a program gets from a call."""
     if not isinstance(result, http.InferResult):
         return result
-    found = {}
+    found: dict[str, Any] = {}
     for output in result.get_response()["outputs"]:
         array = result.as_numpy(output["name"])
         found[output["name"]] = (str(array.dtype), array.shape, array.tolist())

@@ -27,7 +27,7 @@ class TritonPythonModel:
 
     def _one(self, request: object) -> object:
         import numpy as np
-        import triton_python_backend_utils as pb
+        import triton_python_backend_utils as pb  # type: ignore[import-not-found]
 
         def column(name: str, default: object, count: int) -> list:  # type: ignore[type-arg]
             tensor = pb.get_input_tensor_by_name(request, name)
@@ -37,7 +37,8 @@ class TritonPythonModel:
         if any("boom" in text for text in texts):
             return pb.InferenceResponse(output_tensors=[], error=pb.TritonError("boom"))
         defaults = (("seed", 0), ("temperature", 0.0), ("beam", False))
-        rows = zip(texts, *(column(*one, len(texts)) for one in defaults), strict=True)
+        columns = (column(name, value, len(texts)) for name, value in defaults)
+        rows = zip(texts, *columns, strict=True)
         out = [f"{text}|{seed}|{temperature:g}|{beam}" for text, seed, temperature, beam in rows]
         ids = np.zeros((len(texts), max(map(len, texts))), np.int64)
         for row, text in zip(ids, texts, strict=True):
