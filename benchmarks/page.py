@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,13 +65,24 @@ def serving(bundle: Path) -> Iterator[str]:
                 said.append(line)
                 words = [word for word in line.split() if word.startswith("http://")]
                 if words:
-                    yield words[0].rstrip("/.,") + "/"
+                    address = words[0].rstrip("/.,") + "/"
+                    wait_until_ready(address, end)
+                    yield address
                     return
                 if time.monotonic() > end:
                     break
             raise SystemExit("benchmarks.page: the server did not start:\n" + "".join(said))
         finally:
             process.terminate()
+
+
+def wait_until_ready(address: str, end: float) -> None:
+    """Before that the page says so and asks again, which a browser's console reports as failures."""
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}v2/health/ready"):
+            return
+        time.sleep(0.1)
+    raise SystemExit("benchmarks.page: the server did not become ready")
 
 
 def use(page: Page, address: str) -> None:
