@@ -1,7 +1,8 @@
 """The loops that write: one for rows whose tokens are chosen one after another, one for rows with a beam.
 
-Each loop is computed only when a row asks for it. A row's options decide what is chosen for it, never
-those of its company: what a row does not ask for leaves it as it is.
+A row's options decide what is chosen for it, never those of its company. A loop for which there is no
+row makes no round. It is not within an If: ONNX Runtime prepares weights for its processor only in
+bodies that lie directly in the graph, and without that a step takes up to twice as long.
 """
 
 from collections.abc import Callable, Mapping
@@ -64,40 +65,25 @@ def write(scope: Scope, pieces: Pieces, rows: Rows) -> Texts:
     beam = scope.add("Reshape", rows.options["beam"], _shape(scope, -1))
     searched = _indices(scope, beam)
     chosen = _indices(scope, scope.add("Not", beam))
-    first = _written(scope, pieces, rows, chosen, one_by_one)
-    second = _written(scope, pieces, rows, searched, by_beam)
+    first = one_by_one(scope, pieces, _taken(scope, rows, chosen))
+    second = by_beam(scope, pieces, _taken(scope, rows, searched))
     return _merge(scope, rows, (chosen, first), (searched, second))
 
 
-Writer = Callable[[Scope, Pieces, Rows], Texts]
+def _taken(scope: Scope, rows: Rows, which: str) -> Rows:
+    """The rows at the places `which` [n]; there may be none."""
 
+    def take(value: str) -> str:
+        return value and scope.add("Gather", value, which, axis=0)
 
-def _written(scope: Scope, pieces: Pieces, rows: Rows, which: str, writer: Writer) -> Texts:
-    """What `writer` writes for the rows `which` [n]; nothing is computed for none."""
-    count = scope.add("Shape", which)
-    some = scope.add("Greater", _scalar(scope, count), scope.constant(0, np.int64))
-
-    def then(inner: Scope) -> Texts:
-        def take(value: str) -> str:
-            return value and inner.add("Gather", value, which, axis=0)
-
-        options = {name: take(value) for name, value in rows.options.items()}
-        return writer(inner, pieces, Rows(count, take(rows.z), options))
-
-    def nothing(inner: Scope) -> Texts:
-        return Texts(
-            inner.constant(np.zeros((0, 0), np.int64)),
-            inner.constant(np.zeros((0, 1), np.float32)),
-            inner.constant(np.zeros((0, 1), np.bool_)),
-        )
-
-    return Texts(*scope.when(some, then, nothing))
+    options = {name: take(value) for name, value in rows.options.items()}
+    return Rows(scope.add("Shape", which), take(rows.z), options)
 
 
 def one_by_one(scope: Scope, pieces: Pieces, rows: Rows) -> Texts:
     """Greedy and sampled tokens."""
     options, column = rows.options, scope.add("Concat", rows.count, _shape(scope, 1), axis=0)
-    limit = scope.add("ReduceMax", options["max_length"], keepdims=0)
+    limit = _greatest(scope, options["max_length"])
     choose = _chooser(scope, pieces, options, limit)
     made = scope.inline(pieces.start, _start_inputs(rows), "start")
     state = _caches(made) | {
@@ -124,14 +110,17 @@ def one_by_one(scope: Scope, pieces: Pieces, rows: Rows) -> Texts:
         return _any(inner, going), following(found) | after, [token]
 
     last, (tokens,) = scope.loop(limit, scope.constant(True), state, body)
-    ids = scope.add("Transpose", scope.add("Squeeze", tokens, _shape(scope, 2)), perm=[1, 0])
+    # Where no round was made, the runtime knows none of the sizes.
+    rounds = scope.add("Shape", tokens, start=0, end=1)
+    flat = scope.add("Concat", rounds, rows.count, axis=0)
+    ids = scope.add("Transpose", scope.add("Reshape", tokens, flat, allowzero=1), perm=[1, 0])
     return Texts(ids, last["log_prob"], _ended(scope, ids))
 
 
 def by_beam(scope: Scope, pieces: Pieces, rows: Rows) -> Texts:
     """The best of several sequences kept side by side; see `seqvae.export.beam`."""
     size, options = pieces.beam_size, rows.options
-    limit = scope.add("ReduceMax", options["max_length"], keepdims=0)
+    limit = _greatest(scope, options["max_length"])
     all_hypotheses = scope.add("Mul", rows.count, _shape(scope, size))
     hypotheses = Rows(
         all_hypotheses,
@@ -176,7 +165,7 @@ def by_beam(scope: Scope, pieces: Pieces, rows: Rows) -> Texts:
     # The search may go on after the best text has ended.
     real = scope.add("Cast", scope.add("Greater", last["best_ids"], scope.constant(PAD)), to=_INT64)
     lengths = scope.add("ReduceSum", real, _shape(scope, 1), keepdims=0)
-    width = scope.add("ReduceMax", lengths, keepdims=1)
+    width = scope.add("Reshape", _greatest(scope, lengths), _shape(scope, 1))
     ids = scope.add("Slice", last["best_ids"], _shape(scope, 0), width, _shape(scope, 1))
     return Texts(ids, last["best_log_prob"], complete)
 
@@ -260,16 +249,23 @@ def _indices(scope: Scope, mask: str) -> str:
 
 
 def _any(scope: Scope, mask: str) -> str:
-    """Whether any element is true, bool []."""
-    some = scope.add("ReduceMax", scope.add("Cast", mask, to=_INT32), keepdims=0)
+    """Whether any element is true, bool []; of none it is false."""
+    some = scope.add("ReduceSum", scope.add("Cast", mask, to=_INT32), keepdims=0)
     return scope.add("Cast", some, to=_BOOL)
+
+
+def _greatest(scope: Scope, values: str) -> str:
+    """The greatest of numbers above 0, int64 []; of none it is 0."""
+    flat = scope.add("Reshape", values, _shape(scope, -1))
+    one_more = scope.add("Concat", flat, _shape(scope, 0), axis=0)
+    return scope.add("ReduceMax", one_more, keepdims=0)
 
 
 def _ended(scope: Scope, ids: str) -> str:
     """Whether a row [B, T] holds the end token, bool [B, 1]."""
     ends = scope.add("Equal", ids, scope.constant(EOS, np.int64))
-    most = scope.add("ReduceMax", scope.add("Cast", ends, to=_INT32), _shape(scope, 1), keepdims=1)
-    return scope.add("Cast", most, to=_BOOL)
+    count = scope.add("ReduceSum", scope.add("Cast", ends, to=_INT32), _shape(scope, 1), keepdims=1)
+    return scope.add("Cast", count, to=_BOOL)
 
 
 def _repeat(scope: Scope, value: str, times: int) -> str:
