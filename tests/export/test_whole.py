@@ -306,3 +306,17 @@ def test_weights_are_there_once() -> None:
     # Nothing of the state but what a step changes: constants stay outside.
     loops = [n for graph in every_graph(made.graph) for n in graph.node if n.op_type == "Loop"]
     assert not [name for loop in loops for name in loop.input if "cond_" in name]
+
+
+def test_no_weight_is_used_two_bodies_deep() -> None:
+    # ONNX Runtime packs weights for its processor in the graph and in bodies of its nodes only.
+    made = build_model(ingredients("transformer", "char"))
+    weights = {t.name for t in made.graph.initializer if len(t.dims) == 2 and min(t.dims) > 1}
+    assert weights
+    directly = [a.g for n in made.graph.node for a in n.attribute if a.HasField("g")]
+    used = [
+        {name for node in graph.node for name in node.input}
+        for body in directly
+        for graph in list(every_graph(body))[1:]
+    ]
+    assert len(used) > 3 and not any(weights & names for names in used)
