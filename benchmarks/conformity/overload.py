@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.conformity.tritonserver import running
-from benchmarks.serving import Connection, request
+from benchmarks.load import Connection, request
 from seqvae.serving.limits import Limits
 from tests.serving.client import INFER, text
 from tests.serving.stub import StubEngine, live

@@ -3,7 +3,10 @@
 import asyncio
 import os
 
-from benchmarks.serving import closed_loop, growth, mixed, open_loop
+import pytest
+
+from benchmarks.load import Answers, closed_loop, mixed, open_loop
+from benchmarks.serving import gain_row, growth, overload_row, soak_row
 from seqvae.serving.limits import Limits
 from tests.serving.stub import StubEngine, live
 
@@ -33,3 +36,43 @@ def test_mixed_load_finds_no_fault() -> None:
 def test_growth_leaves_out_the_beginning() -> None:
     assert growth([10, 50, 100, 100, 100, 100, 100, 100]) == 0
     assert abs(growth([100, 100, 100, 100, 100, 100, 110, 110]) - 0.1) < 1e-9
+
+
+def answers_of(seconds: dict[int, list[float]], **more: int) -> Answers:
+    return Answers(seconds, **more)
+
+
+def test_the_bar_of_batching() -> None:
+    rates = {
+        "batched": {1: [40.0], 8: [100.0], 32: [150.0, 160.0, 90.0]},
+        "one by one": {1: [41.0], 8: [50.0], 32: [50.0, 50.0, 51.0]},
+    }
+    row = gain_row(rates)
+    assert row["met"] and "3.00 x" in row["figure"] and "8: 100 against 50" in row["figure"]
+    rates["one by one"][32] = [61.0]
+    assert not gain_row(rates)["met"]
+
+
+def test_the_bar_of_overload() -> None:
+    fast = {200: [0.5] * 10, 503: [0.01] * 30}
+    assert overload_row(answers_of(fast), 1, 10)["met"]
+    assert not overload_row(answers_of(fast, lost=1), 1, 10)["met"]
+    assert not overload_row(answers_of({**fast, 504: [9.0]}), 1, 10)["met"]
+    assert not overload_row(answers_of({200: [0.5] * 40}), 1, 10)["met"]
+    assert not overload_row(answers_of(fast), 2, 10)["met"]  # it was not four times as much
+    slow = answers_of({200: [0.5] * 10, 503: [0.01] * 30 + [0.2]})
+    assert not overload_row(slow, 1, 10)["met"] and slow.quantile(503, 1.0) == 0.2
+
+
+def test_the_bar_of_mixed_load() -> None:
+    flat = [100.0] * 8
+    assert soak_row(answers_of({200: [0.1]}), flat, 1)["met"]
+    assert not soak_row(answers_of({200: [0.1], 500: [0.1]}), flat, 1)["met"]
+    assert not soak_row(answers_of({200: [0.1]}), [*flat, 110.0, 110.0, 110.0], 1)["met"]
+
+
+def test_an_open_loop_says_what_it_could_not_send(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.load.CONNECTIONS", 1)
+    with live(StubEngine(seconds=0.1)) as server:
+        found = asyncio.run(open_loop(server.port, 100, 0.3))
+    assert found.unsent and found.count(200)
