@@ -79,7 +79,7 @@ def compare(triton: Triton, ours: Live) -> tuple[dict[str, Exchange], list[dict[
                 "differs_in": found,
                 "because": reason(name, our, theirs) if found else None,
                 "ours": our.words,
-                "theirs": theirs.words,
+                "theirs": Exchange.of_record(theirs.record()).words,
             }
         )
     return answers, rows

@@ -21,7 +21,7 @@ from tests.serving.triton_requests import GENERATE
 BODY = json.dumps({"inputs": [text(["a"])]}).encode()
 SOUND = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (INFER.encode(), len(BODY))
 CLOSE = SOUND.replace(b"Host: x", b"Host: x\r\nConnection: close") + BODY
-SECONDS = 4.0
+SECONDS = 10.0
 
 
 @contextlib.contextmanager
@@ -210,8 +210,8 @@ def test_slow_clients_do_not_slow_others(server: Victim) -> None:
         assert ask(server.port, INFER, BODY).status == 200
         worst = max(worst, time.monotonic() - began)
         time.sleep(0.01)
-    assert worst < 1
-    assert len(ends) == 40 and max(ends) < BODY_SECONDS * 3
+    assert worst < 2
+    assert len(ends) == 40 and max(ends) < BODY_SECONDS * 5
     server.assert_idle(files)
 
 

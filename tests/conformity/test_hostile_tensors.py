@@ -14,7 +14,7 @@ from tests.serving.client import INFER, Answer, ask, binary_text, element, frame
 from tests.serving.triton_requests import GENERATE
 
 HEADER = "Inference-Header-Content-Length"
-SECONDS = 4.0
+SECONDS = 10.0
 """For an answer, on a machine that does other things too."""
 REFUSED = range(400, 500)
 shared = settings(

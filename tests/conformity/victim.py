@@ -77,7 +77,7 @@ class Victim:
         answer = ask(self.port, INFER, {"inputs": [text(["well?"])]})
         assert answer.status == 200
         assert answer.json["outputs"][0]["data"] == ["well?|0|0|False"]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
     def assert_idle(self, files: int, seconds: float = 5.0) -> None:
         """Nothing of earlier requests is left.
