@@ -8,7 +8,7 @@ TRITON := triton==3.7.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-gpu cubins clean
+.PHONY: help setup demo test lint bench bench-gpu conformity cubins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,12 @@ bench-gpu: ## with an NVIDIA GPU: run its tests, then the benchmarks
 	@began=$$(date +%s); set -ex; \
 	PYTHONPATH=. $(GPU_PYTHON) -m pytest -o addopts=--import-mode=importlib -m gpu tests/gpu tests/ops/test_philox.py; \
 	PYTHONPATH=. $(GPU_PYTHON) -m benchmarks.run --gpu --until=$$((began + $(GPU_SECONDS))) $(ARGS)
+
+conformity: $(STAMP) ## compare the server with a real Triton, generated requests and hostile input
+	$(BIN)/python -m pip install -q -c constraints.txt schemathesis
+	$(BIN)/python -m benchmarks.conformity.triton
+	$(BIN)/python -m benchmarks.conformity.schema $(ARGS)
+	$(BIN)/python -m benchmarks.conformity.hostile
 
 cubins: $(STAMP) ## compile the GPU kernels ahead of time (no GPU needed) into build/aot/_native.so
 	$(BIN)/python -m seqvae.kernels.aot --out build/cubins $(ARGS)

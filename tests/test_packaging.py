@@ -42,7 +42,7 @@ def test_wheel_holds_only_seqvae(tmp_path: Path) -> None:
     assert {"seqvae/py.typed", "seqvae/errors.py", "seqvae/kernels/native/__init__.py"} <= files
     tables = {n for n in files if n.startswith("seqvae/kernels/launch_table/")}
     assert len(tables) == len(list((ROOT / "kernels/launch_table").glob("*.json")))
-    code = (".py", ".typed", ".html", ".css", ".js")
+    code = (".py", ".typed", ".html", ".css", ".js", ".svg")
     unwanted = {n for n in files - tables if not n.endswith(code)}
     assert not unwanted, f"not meant for users: {sorted(unwanted)}"
 

@@ -68,4 +68,5 @@ def _scores(core: Core, written: Sequence[Written], mean: Array) -> list[float]:
     """Log-probability per piece of each sequence given its row of `mean` [N, D]."""
     ends = [one.complete for one in written]
     surprisals = core.surprisals([one.ids for one in written], mean, ends)
-    return [-float(s.sum(dtype=np.float32)) / len(s) for s in surprisals]
+    # A z that overflowed writes nothing at all.
+    return [-float(s.sum(dtype=np.float32)) / max(len(s), 1) for s in surprisals]

@@ -74,7 +74,7 @@ def test_the_longest_text_of_the_run_is_what_counts(
 ) -> None:
     info = {"experiment": Experiment(model=Model(max_length=10))}
     assert TextModel(text_model.model, tokenizer, info=info).max_pieces == 8
-    assert TextModel(tiny_model("gru"), tokenizer).max_pieces == 254
+    assert TextModel(tiny_model("gru"), tokenizer).max_pieces == 62
 
 
 def test_what_is_not_a_list_of_strings_is_a_clear_error(text_model: TextModel) -> None:
