@@ -75,12 +75,12 @@ class Range:
 OPTIONS = {
     "seed": Range(0, -(2**63), 2**63 - 1, "int64"),
     "sample": Range(0, 0, 2**31 - 2, "int64"),
-    "noise_scale": Range(1.0, 0.0, None, "float32"),
-    "temperature": Range(0.0, 0.0, None, "float32"),
+    "noise_scale": Range(1.0, 0.0, 100.0, "float32"),
+    "temperature": Range(0.0, 0.0, 1000.0, "float32"),
     "top_k": Range(0, 0, 2**31 - 1, "int64"),
     "top_p": Range(1.0, 0.0, 1.0, "float32"),
     "beam": Range(False, False, True, "bool"),
-    "length_penalty": Range(0.6, 0.0, None, "float32"),
+    "length_penalty": Range(0.6, 0.0, 10.0, "float32"),
     "max_length": Range(256, 1, 1 << 16, "int64"),
 }
 """The options of one row, in the order graphs have them."""

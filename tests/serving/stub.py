@@ -43,10 +43,12 @@ def echo(text: str, options: Options) -> str:
 class StubEngine:
     """Answers what it was asked; slow or faulty on request.
 
-    A text with "boom" in it raises, one with "long" is a user's mistake, and a call takes `seconds`.
+    A text with "boom" in it raises, one with "long" is a user's mistake, a call takes `seconds`, and
+    none ends before `gate` is set.
     """
 
     seconds: float = 0.0
+    gate: threading.Event | None = None
     calls: list[int] = field(default_factory=list)
     checked: bool = False
     closed: bool = False
@@ -55,6 +57,8 @@ class StubEngine:
         self.calls.append(len(texts))
         if self.seconds:
             time.sleep(self.seconds)
+        if self.gate is not None:
+            self.gate.wait(30)
         for number, text in enumerate(texts):
             if "boom" in text:
                 raise RuntimeError("a secret of the server")

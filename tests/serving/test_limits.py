@@ -211,27 +211,32 @@ def test_a_timeout_is_504() -> None:
 
 
 def test_at_four_times_what_it_can_every_request_is_answered_at_once() -> None:
-    engine = StubEngine(seconds=0.15)
+    engine, gate, refused = StubEngine(), threading.Event(), threading.Semaphore(0)
     with live(engine, Limits(max_batch=4, max_queue=8)) as server:
-        found: list[tuple[int, float]] = []
+        engine.gate = gate
 
-        async def one() -> None:
+        async def one() -> int:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-            began = time.monotonic()
             writer.write(post(len(BODY), Connection="close") + BODY)
-            answer = await asyncio.wait_for(reader.read(), 10)
-            found.append((status(answer), time.monotonic() - began))
+            answer = await asyncio.wait_for(reader.read(), 30)
+            writer.close()
             if status(answer) == 503:
                 assert b"etry-" in answer.lower() and b"Exceeds maximum queue size" in answer
-            writer.close()
+                refused.release()
+            return status(answer)
 
-        async def main() -> None:
-            await asyncio.gather(*(one() for _ in range(48)))
+        async def main() -> list[int]:
+            return await asyncio.gather(*(one() for _ in range(48)))
 
-        asyncio.run(main())
-        assert len(found) == 48
-        refused = [seconds for code, seconds in found if code == 503]
-        assert {code for code, _ in found} == {200, 503}
-        assert len(refused) >= 32
-        # 50 ms is the bar on a quiet machine; 48 requests came at the same moment.
-        assert max(refused) < 0.14
+        def open_the_gate() -> None:
+            # Refusals wait for no call of the model: they all come while one is stuck. How fast they
+            # are is measured by benchmarks/serving.py.
+            for _ in range(48 - 4 - 8):
+                assert refused.acquire(timeout=30)
+            gate.set()
+
+        opener = threading.Thread(target=open_the_gate)
+        opener.start()
+        found = asyncio.run(main())
+        opener.join()
+        assert found.count(503) >= 36 and found.count(503) + found.count(200) == 48
