@@ -8,7 +8,7 @@ TRITON := triton==3.7.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench bench-gpu conformity cubins clean
+.PHONY: help setup eval-env demo test lint bench bench-gpu conformity cubins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -30,6 +30,18 @@ $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/nativ
 	@if command -v c++ g++ clang++ >/dev/null 2>&1; then native=true; else native=false; \
 	  echo "make: no C++ compiler, installing without the native library (its tests are skipped)"; fi; \
 	set -x; $(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --config-settings=wheel.cmake=$$native -e '.[demo,dev]'
+	@touch $@
+
+# The referees of speech, apart: they pin what the project does not need. pyworld and pesq want a C++ compiler.
+EVAL := .venv-eval
+REFEREES := benchmarks/referees/requirements.txt
+eval-env: $(EVAL)/.stamp ## create .venv-eval with the referees of speech
+
+$(EVAL)/.stamp: $(REFEREES)
+	@test -x $(EVAL)/bin/python || $(PYTHON) -m venv $(EVAL)
+	$(EVAL)/bin/python -m pip install -q "$$(grep '^torch==' $(REFEREES))" "$$(grep '^numpy==' $(REFEREES))" "$$(grep '^setuptools==' $(REFEREES))"
+	$(EVAL)/bin/python -m pip install -q -r $(REFEREES)
+	$(EVAL)/bin/python -m pip install -q --no-deps resemblyzer==0.1.4
 	@touch $@
 
 demo: $(STAMP) ## train on real text, evaluate, paraphrase, write the report
@@ -70,4 +82,4 @@ cubins: $(STAMP) ## compile the GPU kernels ahead of time (no GPU needed) into b
 	@echo "use it with SEQVAE_CUBIN_LIBRARY=build/aot/_native.so"
 
 clean: ## delete .venv and what builds and tests leave behind
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(EVAL) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
