@@ -24,8 +24,9 @@ from seqvae.serving.limits import Limits
 from tests.serving.client import ask
 from tests.serving.stub import live
 
-# What a schema cannot say: texts times candidates, tensors that fit their shape, names of options.
-FREER = r"/(paraphrase|infer|generate|generate_stream)$"
+# What a schema cannot say: texts times candidates, how many pieces a text has, tensors that fit their
+# shape, names of options.
+FREER = r"/(paraphrase|interpolate|infer|generate|generate_stream)$"
 CONVERT = "/v1/convert"
 PARTS = {
     "all checks": ("--exclude-path-regex", FREER, "--exclude-path", CONVERT),
