@@ -54,6 +54,7 @@ class Bench:
         self.missing = {referee: packages for referee, packages in missing.items() if packages}
         self.sitting = [r for r in job.referees if r not in self.missing]
         self.voices = {name: [Path(p) for p in files] for name, files in job.voices.items()}
+        self._pitches: dict[str, float] = {}
 
     def sit(self, out: Path, tell: Callable[[int, int], None] | None = None) -> dict[str, Any]:
         """Judge everything that `out` does not hold an answer for, and write `out`.
@@ -106,7 +107,7 @@ class Bench:
             found["pitch"] = lambda: pitch.judge(
                 hear(audio),
                 None if reference is None else hear(reference),
-                self._heard.get(target or "", []),
+                None if reference is not None else self._usual(target or ""),
             )
         if clean is not None:
             found["enhancement"] = lambda: enhancement.judge(hear(audio), hear(clean))
@@ -130,6 +131,11 @@ class Bench:
     @cached_property
     def _heard(self) -> dict[str, list[Samples]]:
         return {name: [hear(path) for path in files] for name, files in self.voices.items()}
+
+    def _usual(self, voice: str) -> float:
+        if voice not in self._pitches:
+            self._pitches[voice] = pitch.usual(self._heard[voice])
+        return self._pitches[voice]
 
     @cached_property
     def _gallery(self) -> speaker.Voices:

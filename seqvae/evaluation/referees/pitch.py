@@ -17,41 +17,44 @@ FEWEST = 10
 SEMITONES = 12 / np.log(2)
 
 
-def judge(sound: Samples, reference: Samples | None, voice: Sequence[Samples]) -> dict[str, Any]:
+def judge(sound: Samples, reference: Samples | None, usual: float | None) -> dict[str, Any]:
     """Errors of the pitch.
 
     Args:
         sound: what is judged.
         reference: the target's own recording of the sentence, if there is one.
-        voice: recordings of the target, used for the mean pitch where there is no reference.
+        usual: the target's mean ln F0, used where there is no reference.
 
     Returns:
-        `log_f0_bias` (mean ln F0 less the target's), `log_f0_error` (its absolute value; 0.0578 is a semitone); with
-        a reference also `f0_rmse` in Hz and `f0_rmse_semitones` over the frames that are voiced in both, along the
-        alignment of `distance`.
+        `log_f0_bias` (mean ln F0 less the target's), `log_f0_error` (its absolute value; 0.0578 is a
+        semitone); with a reference also `f0_rmse` in Hz and `f0_rmse_semitones` over the frames that
+        are voiced in both, along the alignment of `distance`.
 
     Raises:
-        ValueError: hardly anything is voiced.
+        ValueError: hardly anything is voiced, or neither a reference nor a usual pitch is known.
     """
     ours = f0(sound)
-    if reference is None:
-        wanted = float(np.mean([_mean_log(f0(s)) for s in voice]))
-    else:
-        theirs = f0(reference)
-        wanted = _mean_log(theirs)
-    bias = _mean_log(ours) - wanted
+    theirs = None if reference is None else f0(reference)
+    wanted = usual if theirs is None else mean_log(theirs)
+    if wanted is None:
+        raise ValueError("no pitch to compare with")
+    bias = mean_log(ours) - wanted
     found = {"log_f0_bias": bias, "log_f0_error": abs(bias)}
-    if reference is not None:
+    if reference is not None and theirs is not None:
         path = align(cepstrum(sound), cepstrum(reference))[1]
-        i = np.minimum(path[:, 0], len(ours) - 1)
-        j = np.minimum(path[:, 1], len(theirs) - 1)
-        a, b = ours[i], theirs[j]
+        a = ours[np.minimum(path[:, 0], len(ours) - 1)]
+        b = theirs[np.minimum(path[:, 1], len(theirs) - 1)]
         both = (a > 0) & (b > 0)
         if both.sum() >= FEWEST:
             a, b = a[both], b[both]
             found["f0_rmse"] = float(np.sqrt(np.mean((a - b) ** 2)))
             found["f0_rmse_semitones"] = float(SEMITONES * np.sqrt(np.mean(np.log(a / b) ** 2)))
     return found
+
+
+def usual(voice: Sequence[Samples]) -> float:
+    """Mean ln F0 of a voice's recordings, each counting alike."""
+    return float(np.mean([mean_log(f0(sound)) for sound in voice]))
 
 
 def f0(sound: Samples) -> np.ndarray:
@@ -65,7 +68,12 @@ def f0(sound: Samples) -> np.ndarray:
     return np.asarray(pyworld.stonemask(wave, rough, times, RATE))
 
 
-def _mean_log(hertz: np.ndarray) -> float:
+def mean_log(hertz: np.ndarray) -> float:
+    """Mean ln F0 of the voiced frames.
+
+    Raises:
+        ValueError: there are hardly any.
+    """
     voiced = hertz[hertz > 0]
     if len(voiced) < FEWEST:
         raise ValueError(f"{len(voiced)} voiced frames are too few for a pitch")
