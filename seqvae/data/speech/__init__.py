@@ -1,0 +1,1 @@
+"""Speech: recordings to log-mel frames on disk, without torch."""
