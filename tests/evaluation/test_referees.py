@@ -34,6 +34,7 @@ def tone(path: Path, hertz: float = 220.0, seconds: float = 0.5, level: float = 
         ("1,107 & 21st", "one thousand one hundred seven and twenty first"),
         ("007", "zero zero seven"),
         ("It\u2019s 1000000 \u2014 'quoted'", "it's one million quoted"),
+        ("One hundred and forty grey men", "one hundred forty gray men"),
         ("12th 30th 2nd", "twelfth thirtieth second"),
         ("...", ""),
     ],

@@ -49,7 +49,7 @@ def test_a_voice_that_does_not_speak_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "flite"
     broken.write_text("#!/bin/sh\necho no sound card >&2\nexit 3\n")
     broken.chmod(0o755)
-    with pytest.raises(UserError, match="voice rms did not say 'A.*no sound card"):
+    with pytest.raises(UserError, match=r"voice rms did not say 'A.*no sound card"):
         flite.record(tmp_path / "out", ["A sentence."], ("rms",), program=str(broken))
     with pytest.raises(UserError, match="flite"):
         flite.record(tmp_path / "out", ["A sentence."], ("rms",), program=str(tmp_path / "none"))

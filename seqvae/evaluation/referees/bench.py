@@ -23,7 +23,7 @@ from seqvae.evaluation.referees.job import Item, Job
 from seqvae.evaluation.referees.sound import Samples, digest, hear
 
 # Raised when a referee's answer to the same sounds changes: what was judged before is judged again.
-VERSION = 1
+VERSION = 2
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "words": words.NEEDS,
     "speaker": speaker.NEEDS,

@@ -1,7 +1,7 @@
 """What was said, by Whisper tiny.en: word and character errors against the known text.
 
 Both texts are normalised alike: lower case, whole and ordinal numbers in words, `&` as "and", the titles mr, mrs, ms, dr and st and
-the abbreviation etc spelled out, no punctuation but the apostrophe inside a word, single spaces. Decoding is
+the abbreviation etc spelled out, no "and" after a hundred, thousand or million, gray for grey, no punctuation but the apostrophe inside a word, single spaces. Decoding is
 deterministic (beam of 5, temperature 0, no text carried over between windows).
 """
 
@@ -19,6 +19,7 @@ SPELLED = {
     "dr": "doctor",
     "st": "saint",
     "etc": "et cetera",
+    "grey": "gray",
 }
 UNITS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -87,7 +88,8 @@ def normalise(text: str) -> str:
     )
     lower = re.sub(r"\d+", lambda found: f" {in_words(found.group())} ", lower)
     kept = re.findall(r"[^\W\d_]+(?:'[^\W\d_]+)*", lower)
-    return " ".join(SPELLED.get(word, word) for word in kept)
+    spelled = " ".join(SPELLED.get(word, word) for word in kept)
+    return re.sub(r"\b(hundred|thousand|million) and\b", r"\1", spelled)
 
 
 def in_words(digits: str) -> str:
