@@ -1,8 +1,9 @@
 """What was said, by Whisper tiny.en: word and character errors against the known text.
 
-Both texts are normalised alike: lower case, whole and ordinal numbers in words, `&` as "and", the titles mr, mrs, ms, dr and st and
-the abbreviation etc spelled out, no "and" after a hundred, thousand or million, gray for grey, no punctuation but the apostrophe inside a word, single spaces. Decoding is
-deterministic (beam of 5, temperature 0, no text carried over between windows).
+Both texts are normalised alike: lower case, whole and ordinal numbers in words, `&` as "and", the titles
+mr, mrs, ms, dr and st and the abbreviation etc spelled out, no "and" after a hundred, thousand or million, gray
+for grey, no punctuation but the apostrophe inside a word, single spaces. Decoding is deterministic (beam of 5,
+temperature 0, no text carried over between windows).
 """
 
 import re
