@@ -76,8 +76,14 @@ def rate_curve(points: Sequence[Point], groups: Row, here: str) -> Html | None:
                 if level is not None and (group, name) != ("unconverted", "wer"):
                     axes.axhline(level, color=INK[colour], linestyle=(0, (5, 3)), linewidth=1.4)
             axes.plot(rates, values, color=INK["blue"], marker="o", markersize=4.5)
-            mine = [(p.rate, v) for p, v in zip(points, values, strict=True) if p.name == here]
-            axes.plot(*zip(*mine, strict=True), "o", color=INK["orange"], markersize=8)
+            mine = [i for i, point in enumerate(points) if point.name == here]
+            axes.plot(
+                [rates[i] for i in mine],
+                [values[i] for i in mine],
+                "o",
+                color=INK["orange"],
+                markersize=8,
+            )
             axes.set_ylabel(unit)
             axes.yaxis.set_major_locator(MaxNLocator(5))
         lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
