@@ -14,13 +14,15 @@ class Batch:
     """Padded sequences and what is known of them.
 
     Attributes:
-        values: token ids, shape [B, T], int64, each row `bos, tokens, eos, pad...`: what the
-            decoder must produce.
-        lengths: steps of each row that are not padding, bos and eos counted, shape [B].
-        labels: class of each row, shape [B], or None.
-        source: what the encoder reads, shape [B, S], where it is not `values` (a paraphrase pair's
-            other side, or a corrupted copy), or None.
+        values: what the decoder must produce. Text: token ids, shape [B, T], int64, each row
+            `bos, tokens, eos, pad...`. Speech: natural log-mel frames, shape [B, T, mels], float32.
+        lengths: steps of each row that are not padding (bos and eos counted), shape [B].
+        labels: class of each row (of speech: the speaker), shape [B], or None.
+        source: what the encoder reads (of speech: that of the content), shaped as `values` but for
+            its steps S, where it is not `values` (a paraphrase pair's other side, or a corrupted
+            copy), or None.
         source_lengths: lengths of `source`, shape [B], or None.
+        items: which item of the training split each row is cut from, shape [B], int64, or None.
     """
 
     values: Tensor
@@ -28,6 +30,7 @@ class Batch:
     labels: Tensor | None = None
     source: Tensor | None = None
     source_lengths: Tensor | None = None
+    items: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -36,7 +39,7 @@ class Batch:
 
     @property
     def encoder_values(self) -> Tensor:
-        """What the encoder reads, shape [B, S]."""
+        """What the encoder reads, shape [B, S] or [B, S, mels]."""
         return self.values if self.source is None else self.source
 
     @property
@@ -61,10 +64,11 @@ class Batch:
             move(self.labels),
             move(self.source),
             move(self.source_lengths),
+            move(self.items),
         )
 
     def with_source(self, values: np.ndarray, lengths: np.ndarray) -> "Batch":
-        """A copy whose encoder reads other (corrupted) sequences, arrays [B, S] and [B]."""
+        """A copy whose encoder reads other (corrupted) sequences, arrays [B, S, ...] and [B]."""
         return replace(
             self,
             source=torch.from_numpy(values).to(self.values.device),

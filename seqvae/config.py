@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from seqvae import decoders, encoders
+from seqvae.config_speech import Speech
 from seqvae.data.noise import Noise
 from seqvae.decoders import DecoderChoice
 from seqvae.encoders import EncoderChoice
@@ -171,12 +172,34 @@ class Experiment:
     """none: the same decoder without a latent, the language model to compare with."""
     objective: ObjectiveChoice = field(default_factory=RateTarget)
     """What is optimised."""
-    model: Model = field(default_factory=Model)
-    """The networks."""
+    model: Model | Speech = field(default_factory=Model)
+    """The networks, for text or for speech."""
     training: Training = field(default_factory=Training)
     """The optimisation."""
     seed: int = 0
     """Seed of everything random."""
+
+    @property
+    def text(self) -> Model:
+        """The networks of a text run.
+
+        Raises:
+            UserError: it is a speech run.
+        """
+        if not isinstance(self.model, Model):
+            raise UserError(f"{self.run or 'this run'} is a speech run; a text run is needed here")
+        return self.model
+
+    @property
+    def speech(self) -> Speech:
+        """The networks of a speech run.
+
+        Raises:
+            UserError: it is a text run.
+        """
+        if not isinstance(self.model, Speech):
+            raise UserError(f"{self.run or 'this run'} is a text run; a speech run is needed here")
+        return self.model
 
 
 def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
@@ -203,6 +226,29 @@ def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
             decoder=decoders.Transformer(layers=layers, width=width, heads=heads),
         ),
         training=Training(learning_rate=rate_of_learning, tokens_per_batch=tokens),
+    )
+
+
+def speech_preset(name: Preset = "tiny", rate: float = 300.0) -> Experiment:
+    """The default speech run of a size: `tiny` for a CPU, `small` and `base` for a GPU.
+
+    Args:
+        name: which size.
+        rate: bit/s that the content shall carry.
+    """
+    width, layers, batch, rate_of_learning = {
+        "tiny": (192, 3, 16, 1e-3),
+        "small": (384, 4, 64, 5e-4),
+        "base": (768, 6, 128, 3e-4),
+    }[name]
+    return Experiment(
+        model=Speech(
+            content=encoders.ContentConv(width=width, layers=layers),
+            style=encoders.StyleConv(width=2 * width // 3),
+            decoder=decoders.FilmConv(width=width, layers=layers),
+            batch=batch,
+        ),
+        training=Training(learning_rate=rate_of_learning, weight_decay=0.01),
     )
 
 

@@ -1,18 +1,27 @@
-"""`SequenceVAE`: encoder, posterior, prior, decoder and likelihood, composed."""
+"""`SequenceVAE`: latent levels, decoder and likelihood, composed."""
+
+from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from seqvae.batch import Batch
 from seqvae.data.text import BLANK
-from seqvae.decoders import Decoder
-from seqvae.encoders import Encoder
-from seqvae.likelihoods import Likelihood
+from seqvae.decoders import Decoder, FrameDecoder
+from seqvae.encoders import Encoder, FrameEncoder
+from seqvae.likelihoods import FrameLikelihood, Likelihood
+from seqvae.nn.conv import shortened
 from seqvae.objectives import Terms
-from seqvae.posteriors import Posterior, PosteriorNetwork
+from seqvae.posteriors import FrameGaussian, Posterior, PosteriorNetwork
 from seqvae.priors import Prior
 
 LEVEL = "sequence"
+"""The only level of a text model."""
+STYLE, CONTENT = "style", "content"
+"""The levels of a speech model: one vector for all frames, over one every few frames."""
+
+Scope = Literal["sequence", "frame"]
 
 
 class Latent(nn.Module):
@@ -23,55 +32,97 @@ class Latent(nn.Module):
         posterior: q(z | x) from the encoder's summary.
         prior: p(z).
         embedding: the encoder's own, from values [B, T] to vectors; None: it reads the likelihood's.
+        scope: one vector for the whole sequence, or one every `encoder.stride` frames.
     """
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | FrameEncoder,
         posterior: PosteriorNetwork,
         prior: Prior,
         embedding: nn.Module | None = None,
+        scope: Scope = "sequence",
     ) -> None:
         super().__init__()
         self.encoder, self.posterior, self.prior = encoder, posterior, prior
         self.embedding = embedding
+        self.scope = scope
 
     @property
     def dimension(self) -> int:
         """Size D of z."""
         return self.posterior.dimension
 
+    def infer(self, x: Tensor, lengths: Tensor | None) -> Posterior:
+        """q(z | x) of embedded values [B, T, E]."""
+        summary = self.encoder(x, lengths)
+        if self.scope == "sequence":
+            posterior: Posterior = self.posterior(summary)
+            return posterior
+        assert isinstance(self.encoder, FrameEncoder)
+        return self.posterior.frames(summary, shortened(lengths, self.encoder.stride))
+
+    def log_ratio(self, posterior: Posterior, z: Tensor) -> Tensor:
+        """log p(z) - log q(z | x) in nats, shape [S, B], of samples of the posterior."""
+        prior = self.prior.log_prob(z)
+        if isinstance(posterior, FrameGaussian):
+            prior = posterior.total(prior)
+        return prior - posterior.log_prob(z)
+
 
 class SequenceVAE(nn.Module):
     """A variational autoencoder over sequences; variants are the values it is made of.
 
+    With a `Decoder` it writes tokens one after the other, given their own past and one vector. With a
+    `FrameDecoder` it writes all frames at once, given the level `content` and a condition: the vector
+    of the level `style`, the row of a table for the label (the speaker), or both.
+
     Args:
-        latent: encoder, posterior and prior; None makes it a language model of the same decoder.
-        decoder: autoregressive network.
+        latent: the top level; None makes it a language model of the same decoder, or a speech model
+            that knows its speakers by the table alone.
+        decoder: network from latents to states.
         likelihood: embedding of the values and their cost in nats.
         word_dropout: probability that a decoder input is blanked in training, so that the decoder
             leans on z (Bowman et al. 2016).
+        lower: further levels by name, from the top down.
+        labels: vectors of the labels, for the condition.
+        name: of the top level.
+        frame_seconds: duration of a step, for rates in bit/s; None where steps have none.
     """
 
     def __init__(
         self,
         latent: Latent | None,
-        decoder: Decoder,
+        decoder: Decoder | FrameDecoder,
         likelihood: Likelihood,
         *,
         word_dropout: float = 0.0,
+        lower: Mapping[str, Latent] | None = None,
+        labels: nn.Embedding | None = None,
+        name: str = LEVEL,
+        frame_seconds: float | None = None,
     ) -> None:
         super().__init__()
         self.latent = latent
         self.decoder = decoder
         self.likelihood = likelihood
         self.word_dropout = word_dropout
+        self.lower = nn.ModuleDict(dict(lower or {}))
+        self.labels = labels
+        self.name = name
+        self.frame_seconds = frame_seconds
+
+    @property
+    def levels(self) -> dict[str, Latent]:
+        """All latent levels by name, from the top down."""
+        top = {} if self.latent is None else {self.name: self.latent}
+        return {**top, **self.lower}  # type: ignore[dict-item]
 
     def encode(self, batch: Batch) -> Posterior:
-        """q(z | x) of every sequence.
+        """q(z | x) of the top level for every sequence.
 
         Raises:
-            ValueError: the model has no latent.
+            ValueError: the model has no such level.
         """
         summary = self.summarise(batch.encoder_values, batch.encoder_lengths)
         posterior: Posterior = self.need_latent().posterior(summary)
@@ -84,15 +135,67 @@ class SequenceVAE(nn.Module):
             ValueError: the model has no latent.
         """
         latent = self.need_latent()
-        embed = self.likelihood.embed if latent.embedding is None else latent.embedding
-        summary: Tensor = latent.encoder(embed(values), lengths)
+        summary: Tensor = latent.encoder(self._embedded(latent, values), lengths)
         return summary
 
     def need_latent(self) -> Latent:
-        """The latent level, or a `ValueError` when this is a plain language model."""
+        """The top level, or a `ValueError` when this is a plain language model."""
         if self.latent is None:
             raise ValueError("this model has no latent (it was trained with latent none)")
         return self.latent
+
+    def need_token_decoder(self) -> Decoder:
+        """The decoder that writes step by step, or a `TypeError` when this is a speech model."""
+        if not isinstance(self.decoder, Decoder):
+            raise TypeError("this model writes frames, not tokens: it is a speech model")
+        return self.decoder
+
+    def content(self, values: Tensor, lengths: Tensor | None = None) -> Posterior:
+        """q(content | x) over [T', D] of log-mel frames [B, T, mels]; all valid without `lengths`."""
+        return self._infer(self.levels[CONTENT], values, lengths)
+
+    def style(self, values: Tensor, lengths: Tensor | None = None) -> Posterior:
+        """q(style | x) over vectors of log-mel frames [B, T, mels]; all valid without `lengths`.
+
+        Raises:
+            ValueError: the model has no such level: its speakers are rows of a table.
+        """
+        return self._infer(self.need_latent(), values, lengths)
+
+    def condition(self, style: Tensor | None = None, labels: Tensor | None = None) -> Tensor:
+        """What the frame decoder hears of the voice, [B, C].
+
+        Args:
+            style: vectors of the level `style`, [B, D].
+            labels: speakers, rows of the table, [B].
+
+        Raises:
+            ValueError: the model needs what is missing.
+        """
+        parts = []
+        if self.latent is not None:
+            if style is None:
+                raise ValueError("this model needs a style vector")
+            parts.append(style)
+        if self.labels is not None:
+            if labels is None:
+                raise ValueError("this model needs the speaker, a row of its table")
+            parts.append(self.labels(labels))
+        return torch.cat(parts, -1)
+
+    def frames(
+        self, content: Tensor, condition: Tensor, frames: int, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Log-mel frames [B, T, mels] of content [B, T', D] in the voice of `condition` [B, C].
+
+        Args:
+            content: z of the level `content`.
+            condition: see `condition`.
+            frames: T, at most T' * stride.
+            lengths: valid frames of each row, [B]; None: all are.
+        """
+        assert isinstance(self.likelihood, FrameLikelihood)
+        return self.likelihood.mean(self.decoder(content, condition, frames, lengths))
 
     def decode(self, values: Tensor, z: Tensor | None) -> Tensor:
         """Decoder states [B, T - 1, H] for `values` [B, T] given their own past and z [B, D]."""
@@ -104,13 +207,23 @@ class SequenceVAE(nn.Module):
         states: Tensor = self.decoder(self.likelihood.embed(inputs), z)
         return states
 
-    def reconstruction(self, batch: Batch, z: Tensor | None) -> Tensor:
-        """-log p(x | z) in nats for z [S, B, D] (or None), shape [S, B]."""
+    def reconstruction(
+        self, batch: Batch, z: Tensor | None, lower: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """-log p(x | z) in nats, shape [S, B].
+
+        Args:
+            batch: sequences.
+            z: samples of the top level, [S, B, D]; None where there is none.
+            lower: samples of the levels below by name, [S, B, T', D].
+        """
+        if lower:
+            lengths = unpadded(batch.values, batch.lengths)
+            return self._frame_reconstruction(batch, z, lower[CONTENT], lengths)
         samples = 1 if z is None else len(z)
         values = batch.values.repeat(samples, 1)
-        lengths = batch.lengths.repeat(samples)
         states = self.decode(values, None if z is None else z.flatten(0, 1))
-        return self.likelihood.nll(states, values, lengths).view(samples, -1)
+        return self.likelihood.nll(states, values, batch.lengths.repeat(samples)).view(samples, -1)
 
     def forward(self, batch: Batch, seed: Tensor, samples: int = 1) -> Terms:
         """The terms that objectives weigh.
@@ -120,11 +233,77 @@ class SequenceVAE(nn.Module):
             seed: 1-element int64 tensor that fixes the noise of z.
             samples: S, samples of z for each sequence.
         """
+        if self.lower:
+            return self._frame_terms(batch, seed, samples)
         if self.latent is None:
             return Terms(self.reconstruction(batch, None))
         posterior = self.encode(batch)
         z, kl = self.latent.prior.sample_posterior(posterior, seed, samples)
-        log_ratio = None
-        if samples > 1:
-            log_ratio = self.latent.prior.log_prob(z) - posterior.log_prob(z)
-        return Terms(self.reconstruction(batch, z), {LEVEL: kl}, log_ratio)
+        log_ratio = self.latent.log_ratio(posterior, z) if samples > 1 else None
+        return Terms(self.reconstruction(batch, z), {self.name: kl}, log_ratio)
+
+    def _embedded(self, latent: Latent, values: Tensor) -> Tensor:
+        embed = self.likelihood.embed if latent.embedding is None else latent.embedding
+        embedded: Tensor = embed(values)
+        return embedded
+
+    def _infer(self, level: Latent, values: Tensor, lengths: Tensor | None) -> Posterior:
+        return level.infer(self._embedded(level, values), lengths)
+
+    def _frame_terms(self, batch: Batch, seed: Tensor, samples: int) -> Terms:
+        """`forward` of a model of frames.
+
+        The content is read from the batch's source (warped or noisy, where there is one), the style
+        from the frames themselves: the voice to be written is that of the frames.
+        """
+        zs: dict[str, Tensor] = {}
+        kls: dict[str, Tensor] = {}
+        penalties: dict[str, Tensor] = {}
+        ratios = []
+        lengths = unpadded(batch.values, batch.lengths)
+        source_lengths = unpadded(batch.encoder_values, batch.encoder_lengths)
+        for stream, (name, level) in enumerate(self.levels.items()):
+            if level.scope == "frame":
+                posterior = self._infer(level, batch.encoder_values, source_lengths)
+            else:
+                posterior = self._infer(level, batch.values, lengths)
+            items = batch.items if self.training and level.scope == "sequence" else None
+            zs[name], kls[name] = level.prior.sample_posterior(
+                posterior, seed, samples, stream, items
+            )
+            penalty = level.prior.penalty(posterior, items)
+            if penalty is not None:
+                penalties[name] = penalty
+            if samples > 1:
+                ratios.append(level.log_ratio(posterior, zs[name]))
+        seconds = None
+        if self.frame_seconds is not None:
+            seconds = batch.lengths * self.frame_seconds
+        return Terms(
+            self._frame_reconstruction(batch, zs.get(self.name), zs[CONTENT], lengths),
+            kls,
+            torch.stack(ratios).sum(0) if ratios else None,
+            seconds,
+            penalties,
+        )
+
+    def _frame_reconstruction(
+        self, batch: Batch, style: Tensor | None, content: Tensor, lengths: Tensor | None
+    ) -> Tensor:
+        samples = len(content)
+        values = batch.values.repeat(samples, 1, 1)
+        lengths = None if lengths is None else lengths.repeat(samples)
+        condition = self.condition(
+            None if style is None else style.flatten(0, 1),
+            None if batch.labels is None else batch.labels.repeat(samples),
+        )
+        states = self.decoder(content.flatten(0, 1), condition, values.shape[1], lengths)
+        assert isinstance(self.likelihood, FrameLikelihood)
+        return self.likelihood.nll(states, values, lengths).view(samples, -1)
+
+
+def unpadded(values: Tensor, lengths: Tensor) -> Tensor | None:
+    """`lengths` [B], or None where a look at them is free and says that no row is padded."""
+    # On a GPU a look waits for all that is queued; masks cost little there.
+    alone = lengths.device.type == "cpu" and bool((lengths == values.shape[1]).all())
+    return None if alone else lengths

@@ -96,8 +96,8 @@ def test_the_encoder_reads_the_source_and_the_decoder_writes_the_values() -> Non
 @pytest.mark.parametrize("name", ["tiny", "small"])
 def test_a_language_model_is_the_same_decoder_alone(name: str) -> None:
     experiment: Experiment = preset(name)  # type: ignore[arg-type]
-    vae = experiment.model.build(100).state_dict()
-    alone = experiment.model.build(100, latent=False).state_dict()
+    vae = experiment.text.build(100).state_dict()
+    alone = experiment.text.build(100, latent=False).state_dict()
     assert {key: value.shape for key, value in alone.items()}.items() <= {
         key: value.shape for key, value in vae.items()
     }.items()

@@ -1,9 +1,24 @@
 """Encoders. A new one: one file here and one line in `EncoderChoice`."""
 
+from seqvae.encoders.content import ContentConv
 from seqvae.encoders.encoder import Encoder
+from seqvae.encoders.frame_encoder import FrameEncoder
 from seqvae.encoders.recurrent import Gru
+from seqvae.encoders.style import StyleConv
 from seqvae.encoders.transformer import Transformer
 
 EncoderChoice = Transformer | Gru
+ContentChoice = ContentConv
+StyleChoice = StyleConv
 
-__all__ = ["Encoder", "EncoderChoice", "Gru", "Transformer"]
+__all__ = [
+    "ContentChoice",
+    "ContentConv",
+    "Encoder",
+    "EncoderChoice",
+    "FrameEncoder",
+    "Gru",
+    "StyleChoice",
+    "StyleConv",
+    "Transformer",
+]

@@ -19,7 +19,8 @@ class Likelihood(nn.Module, ABC):
         """Negative log-likelihood of each sequence, in nats.
 
         Args:
-            hidden: decoder states, shape [B, T - 1, width]; state t predicts step t + 1.
+            hidden: decoder states, shape [B, T - 1, width], of which state t predicts step t + 1;
+                for frames [B, T, width], of which state t predicts frame t.
             values: shape [B, T].
             lengths: shape [B]; steps beyond them do not count.
 
@@ -29,4 +30,4 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def nll_steps(self, hidden: Tensor, values: Tensor, lengths: Tensor) -> Tensor:
-        """The same per step, shape [B, T - 1], zero at padding."""
+        """The same per step, shape [B, T - 1] (frames: [B, T]), zero at padding."""

@@ -16,11 +16,20 @@ class Terms:
         reconstruction: -log p(x | z_s) summed over steps, shape [S, B] for S samples of z.
         kl_dimensions: per latent level, KL(q(z | x) || p(z)) by dimension, shape [B, D].
         log_ratio: log p(z_s) - log q(z_s | x) summed over levels, shape [S, B].
+        seconds: duration of each sequence, shape [B], where steps have one.
+        penalties: what further training adds to the loss as it is, by name, shape [B].
     """
 
     reconstruction: Tensor
     kl_dimensions: dict[str, Tensor] = field(default_factory=dict)
     log_ratio: Tensor | None = None
+    seconds: Tensor | None = None
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def penalty(self) -> Tensor | float:
+        """Mean over sequences of all penalties, 0-d; 0.0 where there are none."""
+        return sum((cost.mean() for cost in self.penalties.values()), 0.0)
 
     @property
     def kl(self) -> Tensor:
@@ -82,7 +91,7 @@ def negative_elbo(terms: Terms, beta: float, kl: Tensor | None = None) -> Loss:
     """
     reconstruction = terms.reconstruction.mean()
     if not terms.kl_dimensions:
-        return Loss(reconstruction, {"reconstruction": reconstruction.detach()})
+        return Loss(reconstruction + terms.penalty, {"reconstruction": reconstruction.detach()})
     plain = terms.kl.mean()
     penalised = plain if kl is None else kl
     # With beta = 0 the product would turn an overflowing KL into NaN.
@@ -92,4 +101,4 @@ def negative_elbo(terms: Terms, beta: float, kl: Tensor | None = None) -> Loss:
         "kl": plain.detach(),
         "beta": beta,
     }
-    return Loss(total, shown)
+    return Loss(total + terms.penalty, shown)

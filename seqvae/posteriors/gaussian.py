@@ -7,7 +7,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from seqvae.batch import padding_mask
 from seqvae.ops import gaussian_kl, gaussian_latent
+from seqvae.posteriors.frames import FrameGaussian
 from seqvae.posteriors.posterior import Posterior, PosteriorNetwork
 
 # exp(-12) = 6e-6 of variance is 6 nats a dimension: no text needs more, and KL stays finite.
@@ -32,10 +34,17 @@ class DiagonalGaussian(Posterior):
         """See `Posterior.mean`."""
         return self.location
 
-    def sample(self, seed: Tensor, samples: int = 1, noise_scale: float = 1.0) -> Tensor:
+    def sample(
+        self, seed: Tensor, samples: int = 1, noise_scale: float = 1.0, stream: int = 0
+    ) -> Tensor:
         """See `Posterior.sample`."""
         z, _ = gaussian_latent(
-            self.location, self.log_variance, seed, samples=samples, noise_scale=noise_scale
+            self.location,
+            self.log_variance,
+            seed,
+            offset=stream,
+            samples=samples,
+            noise_scale=noise_scale,
         )
         return z
 
@@ -48,9 +57,13 @@ class DiagonalGaussian(Posterior):
         """See `Posterior.kl` (Kingma and Welling 2014, appendix B)."""
         return gaussian_kl(self.location, self.log_variance)
 
-    def sample_with_kl(self, seed: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
+    def sample_with_kl(
+        self, seed: Tensor, samples: int = 1, stream: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """See `Posterior.sample_with_kl`: the statistics are read once."""
-        return gaussian_latent(self.location, self.log_variance, seed, samples=samples)
+        return gaussian_latent(
+            self.location, self.log_variance, seed, offset=stream, samples=samples
+        )
 
     def select(self, rows: Tensor | slice) -> "DiagonalGaussian":
         """See `Posterior.select`."""
@@ -93,11 +106,31 @@ class GaussianNetwork(PosteriorNetwork):
     def forward(self, summary: Tensor) -> DiagonalGaussian:
         """See `PosteriorNetwork.forward`."""
         location, log_variance = self.statistics(summary).float().chunk(2, -1)
+        return DiagonalGaussian(self._normed(location), log_variance.clamp(*LOG_VARIANCE_RANGE))
+
+    def frames(self, summaries: Tensor, lengths: Tensor | None = None) -> FrameGaussian:
+        """See `PosteriorNetwork.frames`."""
+        location, log_variance = self.statistics(summaries).float().chunk(2, -1)
+        mask = None if lengths is None else padding_mask(lengths, summaries.shape[1])
         if self.norm is not None:
-            alone = self.training and len(location) == 1
-            if alone:  # one row has no batch variance: use the running statistics
-                self.norm.eval()
-            location = self.norm(location)
-            if alone:
-                self.norm.train()
-        return DiagonalGaussian(location, log_variance.clamp(*LOG_VARIANCE_RANGE))
+            rows = location.flatten(0, 1)
+            if mask is not None and self.training:
+                # Padding has no part in the batch's statistics.
+                real = mask.flatten().nonzero().squeeze(1)
+                normed = torch.zeros_like(rows)
+                location = normed.index_copy(0, real, self._normed(rows[real])).view_as(location)
+            else:
+                location = self._normed(rows).view_as(location)
+        return FrameGaussian(location, log_variance.clamp(*LOG_VARIANCE_RANGE), mask)
+
+    def _normed(self, location: Tensor) -> Tensor:
+        """Means [N, D], normalised over the batch if asked for."""
+        if self.norm is None:
+            return location
+        alone = self.training and len(location) == 1
+        if alone:  # one row has no batch variance: use the running statistics
+            self.norm.eval()
+        location = self.norm(location)
+        if alone:
+            self.norm.train()
+        return location

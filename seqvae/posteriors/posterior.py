@@ -6,7 +6,11 @@ from torch import Tensor, nn
 
 
 class Posterior(ABC):
-    """A batch of distributions q(z | x) over vectors of size D."""
+    """A batch of distributions q(z | x) over vectors of size D.
+
+    Those of a level with one vector every few frames are over [T', D]; below, their shapes have T'
+    before D, but for the KL, which is summed over valid frames.
+    """
 
     @property
     @abstractmethod
@@ -14,13 +18,16 @@ class Posterior(ABC):
         """Means, shape [B, D], float32."""
 
     @abstractmethod
-    def sample(self, seed: Tensor, samples: int = 1, noise_scale: float = 1.0) -> Tensor:
+    def sample(
+        self, seed: Tensor, samples: int = 1, noise_scale: float = 1.0, stream: int = 0
+    ) -> Tensor:
         """Draw reparameterised samples.
 
         Args:
             seed: 1-element int64 tensor; the same seed gives the same noise anywhere.
             samples: S.
             noise_scale: factor on the noise; 0 gives the mean.
+            stream: of noise under this seed; each latent level has its own.
 
         Returns:
             shape [S, B, D], float32.
@@ -34,9 +41,11 @@ class Posterior(ABC):
     def kl(self) -> Tensor:
         """KL divergence to the standard normal in nats per dimension, shape [B, D], float32."""
 
-    def sample_with_kl(self, seed: Tensor, samples: int = 1) -> tuple[Tensor, Tensor]:
+    def sample_with_kl(
+        self, seed: Tensor, samples: int = 1, stream: int = 0
+    ) -> tuple[Tensor, Tensor]:
         """`sample` and `kl` in one call: a posterior with a kernel for both at once overrides it."""
-        return self.sample(seed, samples), self.kl()
+        return self.sample(seed, samples, stream=stream), self.kl()
 
     @abstractmethod
     def select(self, rows: Tensor | slice) -> "Posterior":
@@ -51,3 +60,7 @@ class PosteriorNetwork(nn.Module, ABC):
     @abstractmethod
     def forward(self, summary: Tensor) -> Posterior:
         """From summaries [B, H] to q(z | x)."""
+
+    @abstractmethod
+    def frames(self, summaries: Tensor, lengths: Tensor | None = None) -> Posterior:
+        """From summaries [B, T', H], of which `lengths` [B] are valid, to q(z | x) over [T', D]."""

@@ -15,8 +15,8 @@ from seqvae.priors.prior import Prior
 class Standard:
     """N(0, I)."""
 
-    def build(self, dimension: int) -> "StandardPrior":
-        """The module, for vectors of size `dimension`."""
+    def build(self, dimension: int, items: int = 0) -> "StandardPrior":
+        """The module, for vectors of size `dimension`; what items there are does not matter."""
         return StandardPrior(dimension)
 
 
@@ -36,12 +36,17 @@ class StandardPrior(Prior):
         """See `Prior.sample`."""
         return normal(seed, (size, self.dimension))
 
-    def kl(self, posterior: Posterior) -> Tensor:
+    def kl(self, posterior: Posterior, items: Tensor | None = None) -> Tensor:
         """See `Prior.kl`."""
         return posterior.kl()
 
     def sample_posterior(
-        self, posterior: Posterior, seed: Tensor, samples: int
+        self,
+        posterior: Posterior,
+        seed: Tensor,
+        samples: int,
+        stream: int = 0,
+        items: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Prior.sample_posterior`."""
-        return posterior.sample_with_kl(seed, samples)
+        return posterior.sample_with_kl(seed, samples, stream)

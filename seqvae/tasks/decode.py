@@ -146,7 +146,7 @@ def _write(
     limit = min(decoding.max_length, getattr(model.decoder, "max_length", 1 << 31) - 1)
     if decoding.strategy == "beam":
         return beam_search(
-            model.decoder,
+            model.need_token_decoder(),
             token_likelihood(model),
             z,
             len(rows),
@@ -161,7 +161,7 @@ def _write(
 def _write_one_by_one(
     model: SequenceVAE, z: Tensor | None, rows: Tensor, decoding: Decoding, limit: int
 ) -> tuple[list[list[int]], Tensor]:
-    decoder, likelihood = model.decoder, token_likelihood(model)
+    decoder, likelihood = model.need_token_decoder(), token_likelihood(model)
     seed = torch.tensor([decoding.seed], device=rows.device)
     random = decoding.strategy == "sample" and decoding.temperature >= COLDEST
     state = decoder.start(z, len(rows), limit)

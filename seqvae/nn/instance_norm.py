@@ -1,0 +1,54 @@
+"""Instance normalisation over time that padding has no part in, and its causal form.
+
+Ulyanov et al. 2016 (arXiv 1607.08022). Each channel of each sequence loses its mean and scale over
+time: of speech, much of what makes the speaker (Chou et al. 2019, arXiv 1904.05742).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+EPSILON = 1e-5
+
+
+class InstanceNorm(nn.Module):
+    """(x - mean) / standard deviation by channel, without learned scale or shift.
+
+    Args:
+        causal: statistics at step t are those of the steps <= t.
+    """
+
+    def __init__(self, *, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise `x` [B, C, T] over the steps where `mask` [B, 1, T] is true; others become 0."""
+        if self.causal:
+            return cumulative_norm(x, mask)
+        if mask is None:
+            if not torch.compiler.is_exporting() and x.shape[2] < 2:
+                return torch.zeros_like(x)  # one step is its own mean; torch refuses it
+            return F.instance_norm(x, eps=EPSILON)
+        wide = masked_float(x, mask)
+        count = mask.sum(2, keepdim=True).clamp_min(1)
+        mean = wide.sum(2, keepdim=True) / count
+        centred = torch.where(mask, wide - mean, 0.0)
+        variance = centred.square().sum(2, keepdim=True) / count
+        return (centred * torch.rsqrt(variance + EPSILON)).to(x.dtype)
+
+
+def masked_float(x: Tensor, mask: Tensor | None) -> Tensor:
+    """`x` in float32 at least, with zeros where `mask` is false."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return wide if mask is None else torch.where(mask, wide, 0.0)
+
+
+def cumulative_norm(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Normalise `x` [B, C, T] by the statistics of its steps so far."""
+    wide = masked_float(x, mask)
+    steps = torch.arange(1, x.shape[2] + 1, device=x.device, dtype=wide.dtype)
+    mean = wide.cumsum(2) / steps
+    variance = (wide.square().cumsum(2) / steps - mean.square()).clamp_min(0.0)
+    out = (wide - mean) * torch.rsqrt(variance + EPSILON)
+    return (out if mask is None else torch.where(mask, out, 0.0)).to(x.dtype)
