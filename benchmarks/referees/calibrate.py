@@ -56,7 +56,7 @@ def main() -> None:
     found = Bench(Job(items, voices)).sit(given.work / "out.json", _tell)
     checks = [
         {"group": group, "measure": name, "known": list(known), "measured": round(row[name], 4)}
-        | {"agrees": known[0] <= row[name] <= known[1]}
+        | {"se": round(row.get(f"{name}_se", 0.0), 4), "agrees": _agrees(row, name, known)}
         for group, wanted in KNOWN.items()
         for row in [found["groups"][group]]
         for name, known in wanted.items()
@@ -78,6 +78,12 @@ def main() -> None:
         print(
             f"{mark}: {check['group']} {check['measure']} {check['measured']}, known {low} to {high}"
         )
+
+
+def _agrees(row: dict[str, Any], name: str, known: tuple[float, float]) -> bool:
+    """Within the range, or no farther from it than two standard errors."""
+    slack = 2 * row.get(f"{name}_se", 0.0)
+    return bool(known[0] - slack <= row[name] <= known[1] + slack)
 
 
 def _items(arctic: Path, work: Path, stems: list[str], texts: dict[str, str]) -> list[Item]:
