@@ -5,27 +5,30 @@ from typing import Any
 import pytest
 import torch
 
-from seqvae.decoders import DecoderChoice
-from seqvae.encoders import EncoderChoice
-from seqvae.likelihoods import LikelihoodChoice
+from seqvae.decoders import DecoderChoice, FrameDecoderChoice
+from seqvae.encoders import ContentChoice, EncoderChoice, StyleChoice
+from seqvae.likelihoods import FrameLikelihoodChoice, LikelihoodChoice
 from seqvae.objectives import FreeBits, ObjectiveChoice, RateTarget
 from seqvae.objectives.free_bits import free_bits
 from seqvae.objectives.importance import ImportanceWeighted
 from seqvae.posteriors import PosteriorChoice
-from seqvae.priors import PriorChoice
+from seqvae.priors import PriorChoice, StylePriorChoice
 from seqvae.schedules import Cyclical, Linear, ScheduleChoice, Sigmoid
 from tests.laws import Law, variants
-from tests.laws_networks import LAWS
+from tests.laws_frames import LAWS
 
 CHOICES: dict[str, list[Any]] = {
     "posterior": variants(PosteriorChoice),
-    "prior": variants(PriorChoice),
+    "prior": list(dict.fromkeys(variants(PriorChoice, StylePriorChoice))),
     # The last one is used by `tighten` alone.
     "objective": variants(ObjectiveChoice, ImportanceWeighted),
     "schedule": [*variants(ScheduleChoice), Linear(2.0, 0.5, 0.2, 0.2), Cyclical(cycles=3, ramp=0)],
     "likelihood": variants(LikelihoodChoice),
-    "encoder": variants(EncoderChoice),
+    "encoder": variants(EncoderChoice, StyleChoice),
     "decoder": variants(DecoderChoice),
+    "frame_likelihood": variants(FrameLikelihoodChoice),
+    "frame_encoder": variants(ContentChoice),
+    "frame_decoder": variants(FrameDecoderChoice),
 }
 
 

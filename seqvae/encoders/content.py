@@ -81,7 +81,9 @@ class ContentEncoder(FrameEncoder):
             return ResidualConv(width, config.kernel, norm=config.instance_norm, causal=causal)
 
         kernel = max(config.kernel, 3)
-        self.input = Conv(mels, width, kernel, stride=2, causal=causal)
+        self.input = Conv(
+            mels, width, kernel, stride=2, causal=causal, bias=not config.instance_norm
+        )
         self.norm = InstanceNorm(causal=causal) if config.instance_norm else None
         self.fine = nn.ModuleList(block() for _ in range(config.layers))
         self.down = None

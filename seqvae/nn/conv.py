@@ -36,16 +36,24 @@ class Conv(nn.Conv1d):
         kernel: taps; odd where stride is 1.
         stride: steps of the input for one of the output.
         causal: output step t reads input steps < (t + 1) * stride only.
+        bias: whether a constant is added: not where a norm takes it away again.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, causal: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        causal: bool = False,
+        bias: bool = True,
     ) -> None:
         past = kernel - stride if causal else (kernel - stride + 1) // 2
         # Enough behind the last step that a part of a stride counts as one.
         future = kernel - 1 - past
         even = past == future
-        super().__init__(inputs, outputs, kernel, stride, padding=past if even else 0)
+        super().__init__(inputs, outputs, kernel, stride, padding=past if even else 0, bias=bias)
         self.around = None if even else (past, future)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EPSILON = 1e-5
+PRIOR_STEPS = 4
 
 
 class InstanceNorm(nn.Module):
@@ -30,7 +31,7 @@ class InstanceNorm(nn.Module):
             if not torch.compiler.is_exporting() and x.shape[2] < 2:
                 return torch.zeros_like(x)  # one step is its own mean; torch refuses it
             return F.instance_norm(x, eps=EPSILON)
-        wide = masked_float(x, mask)
+        wide = torch.where(mask, x.float(), 0.0)
         count = mask.sum(2, keepdim=True).clamp_min(1)
         mean = wide.sum(2, keepdim=True) / count
         centred = torch.where(mask, wide - mean, 0.0)
@@ -38,17 +39,27 @@ class InstanceNorm(nn.Module):
         return (centred * torch.rsqrt(variance + EPSILON)).to(x.dtype)
 
 
-def masked_float(x: Tensor, mask: Tensor | None) -> Tensor:
-    """`x` in float32 at least, with zeros where `mask` is false."""
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    return wide if mask is None else torch.where(mask, wide, 0.0)
-
-
 def cumulative_norm(x: Tensor, mask: Tensor | None) -> Tensor:
     """Normalise `x` [B, C, T] by the statistics of its steps so far."""
-    wide = masked_float(x, mask)
-    steps = torch.arange(1, x.shape[2] + 1, device=x.device, dtype=wide.dtype)
-    mean = wide.cumsum(2) / steps
-    variance = (wide.square().cumsum(2) / steps - mean.square()).clamp_min(0.0)
-    out = (wide - mean) * torch.rsqrt(variance + EPSILON)
-    return (out if mask is None else torch.where(mask, out, 0.0)).to(x.dtype)
+    wide = x.double() if mask is None else torch.where(mask, x.double(), 0.0)
+    steps = torch.arange(1, x.shape[2] + 1, device=x.device)
+    out = normalised(wide, wide.cumsum(2), wide.square().cumsum(2), steps).to(x.dtype)
+    return out if mask is None else torch.where(mask, out, 0.0)
+
+
+def normalised(x: Tensor, first: Tensor, second: Tensor, steps: Tensor) -> Tensor:
+    """(x - mean) / deviation, from sums over the steps so far, all in float64.
+
+    The variance is a difference of large numbers. To the steps so far come `PRIOR_STEPS` of mean 0 and
+    variance 1, without which the first step would always become 0 and the second 1 or -1.
+
+    Args:
+        x: [B, C, T].
+        first: sums of x up to each step, [B, C, T].
+        second: sums of x squared.
+        steps: how many steps that are, [T].
+    """
+    count = steps + PRIOR_STEPS
+    mean = first / count
+    variance = (second + PRIOR_STEPS) / count - mean.square()
+    return (x - mean) * torch.rsqrt(variance.clamp_min(EPSILON))

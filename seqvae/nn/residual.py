@@ -38,7 +38,7 @@ class ResidualConv(nn.Module):
         condition: int | None = None,
     ) -> None:
         super().__init__()
-        self.first = Conv(width, width, kernel, causal=causal)
+        self.first = Conv(width, width, kernel, causal=causal, bias=not norm)
         self.second = Conv(width, width, kernel, causal=causal)
         self.norm = InstanceNorm(causal=causal) if norm else None
         self.film = None if condition is None else nn.Linear(condition, 2 * width)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.nn.conv import Conv, Upsample
-from seqvae.nn.instance_norm import EPSILON, InstanceNorm
+from seqvae.nn.instance_norm import InstanceNorm, normalised
 
 
 def streamed(network: nn.Module) -> nn.Module:
@@ -119,8 +119,6 @@ class StreamedNorm(nn.Module):
         if self.sums is not None:
             first, second = first + self.sums[0], second + self.sums[1]
         self.sums = first[:, :, -1:], second[:, :, -1:]
-        steps = torch.arange(1, x.shape[2] + 1, device=x.device, dtype=wide.dtype) + self.count
+        steps = torch.arange(1, x.shape[2] + 1, device=x.device) + self.count
         self.count += x.shape[2]
-        mean = first / steps
-        variance = (second / steps - mean.square()).clamp_min(0.0)
-        return ((wide - mean) * torch.rsqrt(variance + EPSILON)).to(x.dtype)
+        return normalised(wide, first, second, steps).to(x.dtype)
