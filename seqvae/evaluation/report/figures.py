@@ -1,43 +1,35 @@
 """The curves of a run."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from seqvae.evaluation.report import svg
+from seqvae.evaluation.report import curves, svg
 from seqvae.evaluation.report.html import Html, figure, swatches
-from seqvae.evaluation.report.record import Row, RunRecord, number
+from seqvae.evaluation.report.record import RunRecord, number
 from seqvae.evaluation.report.svg import INK
 from seqvae.objectives import RateTarget
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-MOST_POINTS = 300
 MOST_COLUMNS = 200
-# The first steps cost many times the rest and would flatten everything after them.
-_SETTLED = 0.05
-_MANY = 20
 
 
 def likelihood(run: RunRecord) -> Html | None:
     """What a sequence costs, in training and validation."""
-    trained = _series(run.train, lambda row: _sum(row, "reconstruction", "kl"))
-    elbo = _series(run.valid, lambda row: number(row.get("elbo")))
-    bound = _series(run.valid, lambda row: number(row.get("bound")))
+    trained = curves.series(run.train, lambda row: curves.total(row, "reconstruction", "kl"))
+    elbo = curves.series(run.valid, lambda row: number(row.get("elbo")))
+    bound = curves.series(run.valid, lambda row: number(row.get("bound")))
     if not len(trained[0]) and not len(bound[0]):
         return None
     with svg.style():
         drawing = svg.new_figure()
         axes = drawing.add_subplot()
-        _line(axes, trained, "soft", style="-", width=1.1)
-        _line(axes, elbo, "blue", marker="o")
-        _line(axes, bound, "orange", marker="s")
-        _label(axes, "nats a sequence")
-        _zoom(axes, [trained, elbo, bound])
-        words = _told("Negative log-likelihood", bound, "on validation sentences")
+        curves.line(axes, trained, "soft", style="-", width=1.1)
+        curves.line(axes, elbo, "blue", marker="o")
+        curves.line(axes, bound, "orange", marker="s")
+        curves.label(axes, "nats a sequence")
+        curves.zoom(axes, [trained, elbo, bound])
+        words = curves.told("Negative log-likelihood", bound, "on validation sentences")
         content = svg.inline(drawing, "likelihood", words)
     plain = run.is_language_model
     legend = [("─", "soft", "training" + ("" if plain else ", -ELBO"))]
@@ -58,8 +50,8 @@ def likelihood(run: RunRecord) -> Html | None:
 
 def rate(run: RunRecord) -> Html | None:
     """KL against its target, and the weight that holds it there."""
-    trained, valid = _named(run.train, "kl"), _named(run.valid, "kl")
-    beta = _named(run.train, "beta")
+    trained, valid = curves.named(run.train, "kl"), curves.named(run.valid, "kl")
+    beta = curves.named(run.train, "beta")
     if run.is_language_model or not (len(trained[0]) or len(valid[0])):
         return None
     objective = run.experiment.objective
@@ -69,20 +61,20 @@ def rate(run: RunRecord) -> Html | None:
         upper, lower = drawing.subplots(2, 1, sharex=True, height_ratios=[2.4, 1])
         if target is not None:
             upper.axhline(target, color=INK["green"], linestyle=(0, (5, 3)), linewidth=1.4)
-        _line(upper, trained, "soft", width=1.1)
-        _line(upper, valid, "blue", marker="o")
+        curves.line(upper, trained, "soft", width=1.1)
+        curves.line(upper, valid, "blue", marker="o")
         for row in run.guard:
             if "remedy:" in str(row.get("words")):
                 for axes in (upper, lower):
                     axes.axvline(row["step"], color=INK["violet"], linestyle=":", linewidth=1.4)
-        _label(upper, "KL, nats")
+        curves.label(upper, "KL, nats")
         upper.set_xlabel("")
-        _zoom(upper, [trained, valid], also=target, floor=0.0)
-        _line(lower, beta, "orange")
-        _label(lower, "β")
+        curves.zoom(upper, [trained, valid], also=target, floor=0.0)
+        curves.line(lower, beta, "orange")
+        curves.label(lower, "β")
         if len(beta[1]) and beta[1].max() > 10 * max(beta[1].min(), 1e-12):
-            _logarithmic(lower)
-        words = _told("KL", valid, "on validation sentences")
+            curves.logarithmic(lower)
+        words = curves.told("KL", valid, "on validation sentences")
         if target is not None:
             words += f" Its target is {target:g} nats."
         content = svg.inline(drawing, "rate", words)
@@ -102,8 +94,8 @@ def rate(run: RunRecord) -> Html | None:
 
 def information(run: RunRecord) -> Html | None:
     """Mutual information against its cap, with the KL that pays for it and the gap that uses it."""
-    mi, cap = _named(run.valid, "mi"), _named(run.valid, "mi_cap")
-    kl, gap = _named(run.valid, "kl"), _named(run.valid, "prior_gap")
+    mi, cap = curves.named(run.valid, "mi"), curves.named(run.valid, "mi_cap")
+    kl, gap = curves.named(run.valid, "kl"), curves.named(run.valid, "prior_gap")
     if not len(mi[0]):
         return None
     with svg.style():
@@ -111,12 +103,12 @@ def information(run: RunRecord) -> Html | None:
         axes = drawing.add_subplot()
         if len(cap[0]):
             axes.axhline(cap[1][-1], color=INK["green"], linestyle=(0, (5, 3)), linewidth=1.4)
-        _line(axes, kl, "soft", marker="s", width=1.1)
-        _line(axes, gap, "orange", marker="^")
-        _line(axes, mi, "blue", marker="o")
-        _label(axes, "nats a sequence")
-        _zoom(axes, [mi, kl, gap], also=float(cap[1][-1]) if len(cap[0]) else None, floor=0.0)
-        content = svg.inline(drawing, "information", _told("Mutual information", mi, ""))
+        curves.line(axes, kl, "soft", marker="s", width=1.1)
+        curves.line(axes, gap, "orange", marker="^")
+        curves.line(axes, mi, "blue", marker="o")
+        curves.label(axes, "nats a sequence")
+        curves.zoom(axes, [mi, kl, gap], also=float(cap[1][-1]) if len(cap[0]) else None, floor=0.0)
+        content = svg.inline(drawing, "information", curves.told("Mutual information", mi, ""))
     legend = [("●", "blue", "mutual information")]
     if len(cap[0]):
         sentences = round(math.exp(min(cap[1][-1], 60)))
@@ -181,128 +173,23 @@ def dimensions(run: RunRecord) -> Html | None:
 
 def optimiser(run: RunRecord) -> Html | None:
     """Learning rate and gradient norm."""
-    pace, norm = _named(run.train, "learning_rate"), _named(run.train, "gradient_norm")
+    pace, norm = curves.named(run.train, "learning_rate"), curves.named(run.train, "gradient_norm")
     if not len(pace[0]):
         return None
     with svg.style():
         drawing = svg.new_figure()
         upper, lower = drawing.subplots(2, 1, sharex=True)
-        _line(upper, pace, "blue")
-        _label(upper, "learning rate")
+        curves.line(upper, pace, "blue")
+        curves.label(upper, "learning rate")
         upper.set_xlabel("")
-        _line(lower, norm, "orange")
-        _label(lower, "gradient norm")
-        _zoom(lower, [norm], floor=0.0)
-        words = _told("The gradient's norm", norm, "before clipping")
+        curves.line(lower, norm, "orange")
+        curves.label(lower, "gradient norm")
+        curves.zoom(lower, [norm], floor=0.0)
+        words = curves.told("The gradient's norm", norm, "before clipping")
         content = svg.inline(drawing, "optimiser", words)
     return figure(
         "The optimiser",
         content,
         f"Norms above {run.experiment.training.clip:g} are clipped to it. Rising norms: lower "
         "the learning rate.",
-    )
-
-
-Series = tuple[Floats, Floats]
-
-
-def _series(rows: Sequence[Row], value: Callable[[Row], float | None]) -> Series:
-    """Steps and values where there is one, thinned to what a drawing can show."""
-    pairs = [(float(row["step"]), v) for row in rows if (v := value(row)) is not None]
-    steps, values = np.array(pairs, float).reshape(-1, 2).T
-    if len(steps) > MOST_POINTS:
-        # Means of neighbours: a thinned curve that skips points would show other noise.
-        edges = np.linspace(0, len(steps), MOST_POINTS + 1).astype(int)[:-1]
-        counts = np.diff(np.append(edges, len(steps)))
-        return np.add.reduceat(steps, edges) / counts, np.add.reduceat(values, edges) / counts
-    return steps, values
-
-
-def _named(rows: Sequence[Row], name: str) -> Series:
-    return _series(rows, lambda row: number(row.get(name)))
-
-
-def _sum(row: Row, *names: str) -> float | None:
-    """Sum of the values that are there, the first of which must be."""
-    values = [number(row.get(name)) for name in names]
-    return None if values[0] is None else sum(v for v in values if v is not None)
-
-
-def _line(
-    axes: Axes,
-    series: Series,
-    colour: str,
-    *,
-    style: str = "-",
-    marker: str = "",
-    width: float = 1.8,
-) -> None:
-    steps, values = series
-    # A single value is a point; many points are a line.
-    shown = marker or ("o" if len(steps) == 1 else "")
-    axes.plot(
-        steps,
-        values,
-        color=INK[colour],
-        linestyle=style,
-        marker=shown if len(steps) <= 40 else "",
-        markersize=4.5,
-        linewidth=width,
-    )
-
-
-def _label(axes: Axes, name: str) -> None:
-    axes.set_xlabel("step")
-    axes.set_ylabel(name)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
-
-
-def _logarithmic(axes: Axes) -> None:
-    """Powers of ten alone on the axis: there is room for two or three."""
-    # A weight of zero (an annealing's start, an autoencoder phase) has no place on it.
-    axes.set_yscale("log", nonpositive="mask")
-    axes.yaxis.set_major_locator(LogLocator(10, numticks=4))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _zoom(
-    axes: Axes,
-    all_series: Sequence[Series],
-    *,
-    also: float | None = None,
-    floor: float | None = None,
-) -> None:
-    """Limits that show what the run came to: neither its wild beginning nor single outliers."""
-    last = max((s[0][-1] for s in all_series if len(s[0])), default=0.0)
-    kept: list[float] = []
-    for steps, values in all_series:
-        settled = values[steps >= _SETTLED * last]
-        if len(settled) > _MANY:
-            settled = np.quantile(settled, [0.05, 0.95])
-        kept += settled.tolist()
-    if also is not None:
-        kept.append(also)
-    if not kept:
-        return
-    low, high = min(kept), max(kept)
-    if floor is not None:
-        low = min(low, floor)
-    margin = 0.06 * (high - low) or 0.5
-    axes.set_ylim(low if low == floor else low - margin, high + margin)
-
-
-def _told(name: str, series: Series, where: str) -> str:
-    """A curve in words."""
-    steps, values = series
-    if not len(steps):
-        return f"{name} over the steps of the run."
-    place = f" {where}" if where else ""
-    if len(steps) == 1:
-        return f"{name}{place}: {values[0]:.2f} nats at step {steps[0]:.0f}."
-    return (
-        f"{name}{place}: {values[0]:.2f} nats at step {steps[0]:.0f}, "
-        f"{values[-1]:.2f} at step {steps[-1]:.0f}."
     )
