@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from seqvae.errors import UserError
-from seqvae.evaluation.referees import bench, client, distance, enhancement, summary, words
+from seqvae.evaluation.referees import bench, client, distance, enhancement, pitch, summary, words
 from seqvae.evaluation.referees.__main__ import main
 from seqvae.evaluation.referees.job import Item, Job, read_job
 from seqvae.evaluation.referees.sound import RATE, Samples, hear
@@ -82,6 +82,24 @@ def test_a_cepstrum_follows_its_definition() -> None:
     assert distance.cepstrum(sound).shape == (1 + len(sound) // 160, 13)
     with pytest.raises(ValueError, match="most is 60 s"):
         distance.cepstrum(np.zeros(61 * RATE, np.float32))
+
+
+def test_a_pitch_is_compared_with_the_reference_or_the_usual(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pitch, "_has_world", lambda: False)
+    low, high = (hear(Path(tone(tmp_path / f"{f}.wav", f, 1.0))) for f in (110.0, 220.0))
+    found = pitch.judge(high, low, None)
+    assert found["log_f0_bias"] == pytest.approx(np.log(2), abs=0.01)
+    assert found["f0_rmse"] == pytest.approx(110, abs=2)
+    assert found["f0_rmse_semitones"] == pytest.approx(12, abs=0.2)
+    usual = pitch.usual([high, high])
+    assert pitch.judge(low, None, usual)["log_f0_bias"] == pytest.approx(-np.log(2), abs=0.01)
+    with pytest.raises(ValueError, match="no pitch to compare"):
+        pitch.judge(low, None, None)
+    noise = np.random.default_rng(0).normal(size=RATE).astype(np.float32)
+    with pytest.raises(ValueError, match="voiced frames are too few"):
+        pitch.judge(noise, low, None)
 
 
 def test_distortion_is_measured_whatever_the_gain() -> None:
