@@ -80,21 +80,22 @@ def track_pitch(
 
 
 def pitch_contour(pitch: Array) -> Array:
-    """What of a pitch is not the voice's: its course around its own mean.
+    """A pitch apart: its course around its own mean, which is not the voice's, and what it was.
 
     Args:
         pitch: Hz [T], 0 where unvoiced.
 
     Returns:
-        float32 [T, 2]: log-frequency less its mean over voiced frames, in units of CONTOUR_SCALE,
-        interpolated through unvoiced frames (0 where none is voiced); and 1 where voiced.
+        float32 [T, 3]: natural logarithm of the frequency less its mean over voiced frames, in units
+        of CONTOUR_SCALE; 1 where voiced; the logarithm itself. Through unvoiced frames the first and the
+        last are interpolated; all is 0 where no frame is voiced.
     """
     voiced = pitch > 0
-    course = np.zeros(len(pitch))
-    if voiced.any():
-        log = np.log(pitch[voiced].astype(np.float64))
-        course = np.interp(np.arange(len(pitch)), np.flatnonzero(voiced), log - log.mean())
-    return np.stack([course / CONTOUR_SCALE, voiced], 1).astype(np.float32)
+    if not voiced.any():
+        return np.zeros((len(pitch), 3), np.float32)
+    known = np.log(pitch[voiced].astype(np.float64))
+    log = np.interp(np.arange(len(pitch)), np.flatnonzero(voiced), known)
+    return np.stack([(log - known.mean()) / CONTOUR_SCALE, voiced, log], 1).astype(np.float32)
 
 
 def _candidates(
