@@ -19,7 +19,7 @@ from seqvae.export.variants import Settings, export_source, write_variant
 from seqvae.export.verify import Report, refuse_failures, verify_variant
 from seqvae.tasks.decode import MAX_HYPOTHESES
 from seqvae.tasks.text_model import TextModel
-from seqvae.training.checkpoint import load
+from seqvae.training.load import load_text
 
 Tier = Literal["auto", "sentencepiece", "char", "ids"]
 Progress = Callable[[str, float], None]
@@ -71,7 +71,7 @@ def export_run(
     need_packages(tier)
     tell = progress or (lambda stage, part: None)
     tell("loading the run", 0.0)
-    model = load(run, which)
+    model = load_text(run, which)
     settings = Settings(tier, opset, beam_size)
     with BundleWriter(Path(bundle), overwrite=overwrite) as writer:
         tell("exporting the parts", 0.05)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seqvae.batch import Batch as Batch
     from seqvae.model import SequenceVAE as SequenceVAE
-    from seqvae.training.checkpoint import load as load
+    from seqvae.training.load import load as load
 
 __version__ = "0.1.0"
 __all__ = ["Batch", "SequenceVAE", "__version__", "load"]
 _HOMES = {
     "SequenceVAE": "seqvae.model",
     "Batch": "seqvae.batch",
-    "load": "seqvae.training.checkpoint",
+    "load": "seqvae.training.load",
 }
 
 

@@ -10,7 +10,7 @@ import tyro
 
 from seqvae.errors import UserError
 from seqvae.tasks.decode import Decoding
-from seqvae.training import load
+from seqvae.training import load_text
 
 
 def _texts(given: tuple[str, ...]) -> list[str]:
@@ -40,7 +40,7 @@ def sample(argv: list[str]) -> None:
             device: where to compute.
             decoding: how tokens are chosen.
         """
-        for text in load(run, device=device).sample(n, decoding):
+        for text in load_text(run, device=device).sample(n, decoding):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae sample")
@@ -63,7 +63,7 @@ def reconstruct(argv: list[str]) -> None:
             device: where to compute.
             decoding: how tokens are chosen.
         """
-        for text in load(run, device=device).reconstruct(_texts(texts), decoding=decoding):
+        for text in load_text(run, device=device).reconstruct(_texts(texts), decoding=decoding):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae reconstruct")
@@ -84,7 +84,7 @@ def denoise(argv: list[str]) -> None:
             texts: sentences, or - for standard input.
             device: where to compute.
         """
-        for text in load(run, device=device).denoise(_texts(texts)):
+        for text in load_text(run, device=device).denoise(_texts(texts)):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae denoise")
@@ -109,7 +109,7 @@ def interpolate(argv: list[str]) -> None:
             steps: sentences to write, the two ends' reconstructions included.
             device: where to compute.
         """
-        for text in load(run, device=device).interpolate(start, end, steps=steps):
+        for text in load_text(run, device=device).interpolate(start, end, steps=steps):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae interpolate")
@@ -136,7 +136,7 @@ def paraphrase(argv: list[str]) -> None:
             device: where to compute.
             decoding: how tokens are chosen.
         """
-        results = load(run, device=device).paraphrase(
+        results = load_text(run, device=device).paraphrase(
             _texts(texts), n=n, noise_scale=noise_scale, decoding=decoding
         )
         for result in results:
@@ -166,7 +166,7 @@ def score(argv: list[str]) -> None:
             device: where to compute.
             json_lines: print one JSON object a sentence, with every piece's surprisal.
         """
-        for score in load(run, device=device).score(_texts(texts), samples=samples):
+        for score in load_text(run, device=device).score(_texts(texts), samples=samples):
             if json_lines:
                 print(json.dumps(dataclasses.asdict(score)))
                 continue

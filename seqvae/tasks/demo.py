@@ -12,7 +12,7 @@ from seqvae.data.prepare import PrepareText, prepare_text
 from seqvae.evaluation.evaluate import evaluate, format_report
 from seqvae.evaluation.report import write_report
 from seqvae.tasks.text_model import TextModel
-from seqvae.training import load, train
+from seqvae.training import load_text, train
 
 # Verses up to this many pieces: two thirds of them. A small model learns short sentences sooner.
 MAX_PIECES = 40
@@ -43,7 +43,7 @@ def demo_text(folder: Path = Path("demo-text"), steps: int = 1400, samples: int 
     run = folder / "run"
     _say(f"training {run}: one dial, {RATE:g} nats of latent a verse")
     train(_experiment(corpus, run, steps))
-    model = load(run)
+    model = load_text(run)
     _say("measuring on verses never seen")
     report = evaluate(model.model, corpus, "test", samples=samples, limit=500)
     print(format_report(report))

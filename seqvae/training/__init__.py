@@ -1,6 +1,6 @@
 """Training: a plain torch loop with exact resume, a collapse guard and one dial."""
 
-from seqvae.training.checkpoint import load
+from seqvae.training.load import is_speech, load, load_speech, load_text
 from seqvae.training.trainer import Trainer, train
 
-__all__ = ["Trainer", "load", "train"]
+__all__ = ["Trainer", "is_speech", "load", "load_speech", "load_text", "train"]

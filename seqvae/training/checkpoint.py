@@ -5,19 +5,14 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from seqvae.config import read_config
-from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
-
-if TYPE_CHECKING:
-    from seqvae.tasks.text_model import TextModel
 
 PREFIX = "step-"
 MANIFEST = "manifest.json"
@@ -38,7 +33,7 @@ def write_checkpoint(
     """
     partial = folder.with_name(f".{folder.name}.partial")
     try:
-        _recover(folder)
+        recover(folder)
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         for name, values in tensors.items():
@@ -75,7 +70,7 @@ def read_checkpoint(
     Raises:
         UserError: a file is missing, truncated or altered.
     """
-    _recover(folder)
+    recover(folder)
     try:
         hashes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         state: dict[str, Any] = {}
@@ -122,55 +117,11 @@ def prune(run: Path, keep: int) -> None:
         shutil.rmtree(path)
 
 
-def load(
-    run: str | Path, which: Literal["best", "last"] = "best", device: str = "cpu"
-) -> "TextModel":
-    """A trained run, ready to use.
-
-    Args:
-        run: folder that `seqvae train` wrote.
-        which: the weights with the best validation bound at the wanted rate, or the last ones.
-        device: where to compute.
-
-    Returns:
-        The model with its tokenizer, in evaluation mode.
-
-    Raises:
-        UserError: not a run, of another version, unfinished before its first validation, damaged.
-    """
-    from seqvae.tasks.text_model import TextModel
-
-    path = Path(run)
-    experiment, facts = read_config(path / "config.json")
-    try:
-        tokenizer = Tokenizer((path / "tokenizer.model").read_bytes())
-    except OSError as error:
-        raise UserError(
-            f"{path / 'tokenizer.model'}: {error.strerror}; copy the whole run"
-        ) from None
-    folder = path / which
-    _recover(folder)
-    if not folder.exists():
-        raise UserError(f"{path} has no {which!r} weights yet: train on until its first validation")
-    tensors, state = read_checkpoint(folder, device)
-    model = experiment.model.build(tokenizer.vocab_size, latent=experiment.latent == "vae")
-    try:
-        model.load_state_dict(tensors["model"])
-    except (KeyError, RuntimeError) as error:
-        raise UserError(
-            f"{folder}: its weights do not fit {path / 'config.json'} ({error})"
-        ) from None
-    info = {**facts, **state, "experiment": experiment, "run": str(path)}
-    return TextModel(
-        model.to(device).eval(), tokenizer, labels=list(facts.get("labels", [])), info=info
-    )
-
-
 def _aside(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def _recover(folder: Path) -> None:
+def recover(folder: Path) -> None:
     """Put the old checkpoint back when the writer was killed between moving old and new."""
     if _aside(folder).exists() and not folder.exists():
         _aside(folder).rename(folder)

@@ -1,0 +1,137 @@
+"""A trained run, ready to use."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from torch import Tensor
+
+from seqvae.config import Experiment, Model, read_config
+from seqvae.data.speech.mel_settings import MelSettings
+from seqvae.data.text import Tokenizer
+from seqvae.errors import UserError
+from seqvae.model import SequenceVAE
+from seqvae.training.checkpoint import read_checkpoint, recover
+
+if TYPE_CHECKING:
+    from seqvae.tasks.speech_model import SpeechModel
+    from seqvae.tasks.text_model import TextModel
+
+Which = Literal["best", "last"]
+VOCODER = "vocoder"
+"""Folder of a run with its own vocoder."""
+
+
+def load(run: str | Path, which: Which = "best", device: str = "cpu") -> "TextModel | SpeechModel":
+    """A trained run, ready to use.
+
+    Args:
+        run: folder that `seqvae train` wrote.
+        which: the weights with the best validation bound at the wanted rate, or the last ones.
+        device: where to compute.
+
+    Returns:
+        The model with its tokenizer or its vocoder, in evaluation mode: of text or of speech, as the
+        run is.
+
+    Raises:
+        UserError: not a run, of another version, unfinished before its first validation, damaged.
+    """
+    return (load_speech if is_speech(run) else load_text)(run, which, device)
+
+
+def is_speech(run: str | Path) -> bool:
+    """Whether a run is one of speech.
+
+    Raises:
+        UserError: not a run, or of another version.
+    """
+    experiment, _ = read_config(Path(run) / "config.json")
+    return not isinstance(experiment.model, Model)
+
+
+def load_text(run: str | Path, which: Which = "best", device: str = "cpu") -> "TextModel":
+    """A run on text; see `load`.
+
+    Raises:
+        UserError: as `load`, or it is a run on speech.
+    """
+    from seqvae.tasks.text_model import TextModel
+
+    path = Path(run)
+    experiment, facts = read_config(path / "config.json")
+    networks = dataclasses.replace(experiment, run=str(path)).text
+    try:
+        tokenizer = Tokenizer((path / "tokenizer.model").read_bytes())
+    except OSError as error:
+        raise UserError(
+            f"{path / 'tokenizer.model'}: {error.strerror}; copy the whole run"
+        ) from None
+    tensors, state = _read(path, which, device)
+    model = networks.build(tokenizer.vocab_size, latent=experiment.latent == "vae")
+    _fill(model, tensors, path / which)
+    info = _info(path, experiment, facts, state, which)
+    return TextModel(
+        model.to(device).eval(), tokenizer, labels=list(facts.get("labels", [])), info=info
+    )
+
+
+def load_speech(run: str | Path, which: Which = "best", device: str = "cpu") -> "SpeechModel":
+    """A run on speech, with the vocoder in its folder `vocoder`, or Griffin-Lim; see `load`.
+
+    Raises:
+        UserError: as `load`, it is a run on text, or its vocoder was made for other mel settings.
+    """
+    from seqvae.tasks.speech_model import SpeechModel
+    from seqvae.vocoders import load_vocoder
+
+    path = Path(run)
+    experiment, facts = read_config(path / "config.json")
+    networks = dataclasses.replace(experiment, run=str(path)).speech
+    settings, speakers = _frames(path / "config.json", facts)
+    tensors, state = _read(path, which, device)
+    items = tensors.get("latent.prior.table.weight", torch.zeros(0))
+    model = networks.build(settings, speakers=len(speakers), items=len(items))
+    _fill(model, tensors, path / which)
+    vocoder = None
+    if (path / VOCODER).exists():
+        vocoder = load_vocoder(path / VOCODER, settings)
+    info = _info(path, experiment, facts, state, which)
+    return SpeechModel(model.to(device).eval(), settings, speakers, vocoder, info)
+
+
+def _frames(path: Path, facts: dict[str, Any]) -> tuple[MelSettings, list[str]]:
+    """Mel settings and speakers of a speech run's `config.json`."""
+    try:
+        settings, speakers = MelSettings(**facts["mel"]), facts["speakers"]
+    except (KeyError, TypeError, UserError) as error:
+        raise UserError(f"{path}: its mel settings or speakers are damaged ({error})") from None
+    if not isinstance(speakers, list) or not all(isinstance(name, str) for name in speakers):
+        raise UserError(f"{path}: speakers is {speakers!r:.80}, not a list of names")
+    return settings, speakers
+
+
+def _read(path: Path, which: str, device: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Weights and state of the run's `which` checkpoint."""
+    folder = path / which
+    recover(folder)
+    if not folder.exists():
+        raise UserError(f"{path} has no {which!r} weights yet: train on until its first validation")
+    tensors, state = read_checkpoint(folder, device)
+    return tensors.get("model", {}), state
+
+
+def _fill(model: SequenceVAE, tensors: dict[str, Tensor], folder: Path) -> None:
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(
+            f"{folder}: its weights do not fit {folder.parent / 'config.json'} ({error})"
+        ) from None
+
+
+def _info(
+    path: Path, experiment: Experiment, facts: dict[str, Any], state: dict[str, Any], which: str
+) -> dict[str, Any]:
+    return {**facts, **state, "experiment": experiment, "run": str(path), "which": which}
