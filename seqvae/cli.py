@@ -172,7 +172,7 @@ def _evaluate(argv: list[str]) -> None:
 
     from seqvae.data.corpus import Corpus
     from seqvae.evaluation.evaluate import evaluate, format_report
-    from seqvae.training import load
+    from seqvae.training import load_text
 
     def command(
         run: tyro.conf.Positional[Path],
@@ -198,7 +198,7 @@ def _evaluate(argv: list[str]) -> None:
             seed: fixes all samples.
             json_only: print JSON instead of the table.
         """
-        text_model = load(run, which, device)
+        text_model = load_text(run, which, device)
         corpus = Corpus.open(data or text_model.info["experiment"].data)
         result = evaluate(
             text_model.model,
