@@ -3,7 +3,8 @@
 import json
 from typing import Any, get_args
 
-from seqvae.config import Experiment, Preset, preset, to_json
+from seqvae.config import Experiment, Preset, preset, speech_preset, to_json
+from seqvae.config_speech import Speech
 
 # Names of a run and what it reads: not settings that one chooses for an effect.
 _PLACES = ("data", "run")
@@ -12,9 +13,10 @@ _PLACES = ("data", "run")
 def differences(experiment: Experiment) -> tuple[str, list[tuple[str, str, str]]]:
     """The preset nearest to an experiment, and (setting, its value there, its value here)."""
     here = _flat(to_json(experiment))
+    of_size = speech_preset if isinstance(experiment.model, Speech) else preset
     found = []
     for name in get_args(Preset):
-        there = _flat(to_json(preset(name)))
+        there = _flat(to_json(of_size(name)))
         keys = [*here, *(key for key in there if key not in here)]
         changed = [
             (key, _words(there, key), _words(here, key))

@@ -1,11 +1,12 @@
 """The page around the sections."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from seqvae.evaluation.report.html import Html, element, join, safe
 
 # Nothing may be loaded and nothing may run, whatever a sentence in it says.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
 
 _LIGHT = """
 --paper:#fbfaf8;--card:#fff;--ink:#1d1c1a;--soft:#615f58;--faint:#bdbab0;--line:#e4e1d9;
@@ -95,6 +96,11 @@ ins{background:var(--ins);border-bottom:2px solid var(--amber)}
 .lines{padding-left:1.2em;columns:2 420px;column-gap:40px}
 .lines li{break-inside:avoid;margin-bottom:6px}
 .pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:22px}
+.players{list-style:none;padding:0;margin:0 0 8px}
+.players li{display:grid;grid-template-columns:minmax(0,11em) minmax(0,1fr);align-items:center;gap:2px 12px;
+margin:6px 0;font-size:.9rem;color:var(--soft)}
+.players span{overflow-wrap:anywhere}
+audio{width:100%;height:36px}
 .walk{list-style:none;margin:0;padding:14px 18px;background:var(--card);border:1px solid var(--line);
 border-radius:10px}
 .walk li{padding:5px 0 5px 18px;border-left:2px solid var(--blue);position:relative;margin-left:4px}
@@ -117,6 +123,7 @@ header{padding-top:22px}
 .tiles{grid-template-columns:1fr 1fr}
 figure{padding:12px 10px 4px}
 .stack,.stack tbody,.stack tr,.stack th,.stack td,.stack caption{display:block}
+.players li{grid-template-columns:minmax(0,1fr)}
 .stack thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .stack tr{border-bottom:1px solid var(--line);padding:10px 0}
 .stack th,.stack td{border:0;padding:2px 0;text-align:left;white-space:normal}
@@ -127,16 +134,31 @@ figure{padding:12px 10px 4px}
 )
 
 
-def page(
-    title: str, facts: Sequence[object], notices: Sequence[str], sections: Sequence[Html]
-) -> str:
+@dataclass(frozen=True)
+class Content:
+    """What a page says of a run.
+
+    Attributes:
+        kind: of run, in words.
+        sections: in order, the verdict first; those with an id and a title are linked to.
+        notices: what the reader must know before reading on.
+        units: of what is measured.
+    """
+
+    kind: str
+    sections: Sequence[Html]
+    notices: Sequence[str]
+    units: str
+
+
+def page(title: str, facts: Sequence[object], notices: Sequence[str], content: Content) -> str:
     """The whole document.
 
     Args:
         title: name of the run.
         facts: lines under the title.
-        notices: what the reader must know before reading on.
-        sections: in order; the ones with an id and a title are linked to.
+        notices: all of them.
+        content: the rest.
     """
     head = join([
         Html('<meta charset="utf-8">'),
@@ -147,7 +169,7 @@ def page(
         Html(f"<style>{_STYLE}</style>"),
     ])  # fmt: skip
     top = element("header", element("h1", title), *(element("p", fact) for fact in facts))
-    verdict, *rest = sections
+    verdict, *rest = content.sections
     main = element(
         "main",
         *(element("p", words, class_="notice", role="note") for words in notices),
@@ -157,8 +179,7 @@ def page(
     )
     foot = element(
         "footer",
-        "All terms in nats a sequence, summed over tokens (end token counted) and averaged over "
-        "sentences. Written by seqvae report; nothing in this page is loaded from elsewhere.",
+        f"{content.units} Written by seqvae report; nothing in this page is loaded from elsewhere.",
     )
     return f'<!DOCTYPE html>\n<html lang="en">{element("head", head)}{element("body", top, main, foot)}</html>\n'
 

@@ -219,13 +219,18 @@ def _norm(row: Row) -> str:
 
 
 def making_section(run: RunRecord, corpus: Mapping[str, Any] | None, why: str) -> Html:
-    """The command, the versions, the settings, the data.
+    """The command, the versions, the settings, the data of a text run.
 
     Args:
         run: the run.
         corpus: content of the corpus's dataset.json, or None.
         why: why there is none, for the reader.
     """
+    return how_it_was_made(run, _data(corpus) if corpus is not None else paragraphs(why))
+
+
+def how_it_was_made(run: RunRecord, data: Html) -> Html:
+    """The command, the versions, the settings, and what `data` tells of the data."""
     facts = run.facts
     command = element("pre", element("code", facts.get("command", "(not recorded)")))
     versions = [
@@ -258,7 +263,7 @@ def making_section(run: RunRecord, corpus: Mapping[str, Any] | None, why: str) -
         element("h3", "Settings"),
         settings,
         element("h3", "Data"),
-        _data(corpus) if corpus is not None else paragraphs(why),
+        data,
     )
 
 
