@@ -8,7 +8,7 @@ from torch import Tensor
 
 from seqvae.data.speech.mel_settings import MelSettings, filterbank
 from seqvae.errors import UserError
-from seqvae.vocoders.stft import Stft, polar
+from seqvae.vocoders.stft import FastStft, Stft
 from seqvae.vocoders.vocoder import Vocoder
 
 MAX_ITERATIONS = 1000
@@ -45,7 +45,7 @@ def check_iterations(iterations: int, momentum: float) -> None:
 
 
 class Transform(Protocol):
-    """Of a sound to spectra [B, T, 2, bins], and back."""
+    """Of a sound to spectra, and back; axis 2 of spectra holds real parts, then imaginary ones."""
 
     def __call__(self, padded: Tensor, /) -> Tensor:
         """Spectra of a sound."""
@@ -63,8 +63,8 @@ def griffin_lim(
     `torchaudio.functional.griffinlim`.
 
     Args:
-        magnitude: of the spectra, [B, T, bins].
-        start: spectra [B, T, 2, bins] with these magnitudes and the phase to begin with.
+        magnitude: of the spectra, without their axis 2.
+        start: spectra with these magnitudes and the phase to begin with.
         transform: as `Stft`.
         iterations: rounds; 0 gives the sound of `start`.
         momentum: in [0, 1).
@@ -91,7 +91,7 @@ class GriffinLimVocoder(Vocoder):
     def __init__(self, config: GriffinLim, settings: MelSettings) -> None:
         super().__init__()
         self.config, self.settings = config, settings
-        self.stft = Stft(settings)
+        self.stft: Stft = FastStft(settings)
         self.noise_width = settings.bins
         filters = torch.from_numpy(filterbank(settings)).double()
         self.register_buffer("filters", filters.float(), persistent=False)
@@ -99,9 +99,9 @@ class GriffinLimVocoder(Vocoder):
 
     def forward(self, mel: Tensor, noise: Tensor | None = None) -> Tensor:
         """See `Vocoder.forward`; `noise` is where the phase begins, in turns."""
-        magnitude = self.magnitude(mel)
-        start = polar(magnitude, self.noise_of(mel) if noise is None else noise)
-        config = self.config
+        magnitude = self.stft.arrange(self.magnitude(mel))
+        turns = self.noise_of(mel) if noise is None else noise
+        start, config = self.stft.polar(magnitude, turns[None]), self.config
         padded = griffin_lim(magnitude, start, self.stft, config.iterations, config.momentum)
         return self.stft.trim(padded)
 
