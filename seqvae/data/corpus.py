@@ -1,23 +1,21 @@
 """A prepared corpus: a folder with dataset.json, the tokenizer and one set of shards a split."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
-from seqvae.data.storage import SequenceStore, file_sha256
+from seqvae.data import folder as folder_files
+from seqvae.data.folder import FORMATS, META, again_with, check_files, fingerprint_of
+from seqvae.data.storage import SequenceStore
 from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
 
-FORMAT = "seqvae-text-corpus"
-VERSION = 1
-META = "dataset.json"
+__all__ = ["FORMAT", "META", "TOKENIZER", "VERSION", "Corpus", "fingerprint_of", "read_meta"]
+
+FORMAT, VERSION = FORMATS["text"]
 TOKENIZER = "tokenizer.model"
 
-_AGAIN = "prepare the corpus again with `seqvae prepare text`"
-# Below this size all shards are hashed when a corpus is opened (a fraction of a second).
-_ALWAYS_VERIFY = 128 << 20
-_LARGEST_META = 64 << 20
+_AGAIN = again_with("text")
 _LARGEST_TOKENIZER = 256 << 20
 
 
@@ -62,10 +60,7 @@ class Corpus:
         if hashlib.sha256(model).hexdigest() != meta["tokenizer"]["sha256"]:
             raise UserError(f"{tokenizer_path}: changed since the corpus was prepared; {_AGAIN}")
         shards = [shard for split in meta["splits"].values() for shard in split["shards"]]
-        if verify is None:
-            verify = sum(shard["bytes"] for shard in shards) <= _ALWAYS_VERIFY
-        for shard in shards:
-            _check_shard(path / shard["name"], shard, verify)
+        check_files(path, shards, _AGAIN, verify)
         return cls(path, meta, Tokenizer(model))
 
     def split(self, name: str) -> SequenceStore:
@@ -83,51 +78,6 @@ class Corpus:
         return self._stores[name]
 
 
-def fingerprint_of(meta: dict[str, Any]) -> str:
-    """Digest of dataset.json's content but for the fingerprint itself."""
-    content = {key: value for key, value in meta.items() if key != "fingerprint"}
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def read_meta(folder: Path) -> dict[str, Any]:
-    """Read and check dataset.json.
-
-    Raises:
-        UserError: missing, of another format version, or edited.
-    """
-    path = folder / META
-    if not path.is_file():
-        hint = " (unfinished: run the same `prepare` again)" if _is_unfinished(folder) else ""
-        raise UserError(f"{folder}: no prepared corpus here, {META} is missing{hint}")
-    if path.stat().st_size > _LARGEST_META:
-        raise UserError(f"{path}: far too large; {_AGAIN}")
-    try:
-        meta = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); {_AGAIN}") from error
-    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
-        raise UserError(f"{path}: not a seqvae text corpus; {_AGAIN}")
-    if meta.get("version") != VERSION:
-        raise UserError(
-            f"{path}: corpus format version {meta.get('version')}, this seqvae reads {VERSION}; {_AGAIN}"
-        )
-    if fingerprint_of(meta) != meta.get("fingerprint"):
-        raise UserError(f"{path}: edited since the corpus was prepared; {_AGAIN}")
-    return meta
-
-
-def _is_unfinished(folder: Path) -> bool:
-    return folder.with_name(folder.name + ".partial").is_dir()
-
-
-def _check_shard(path: Path, shard: dict[str, Any], verify: bool) -> None:
-    if Path(shard["name"]).name != shard["name"]:
-        raise UserError(f"{path}: a shard must lie in the corpus folder itself; {_AGAIN}")
-    if not path.is_file():
-        raise UserError(f"{path}: missing; {_AGAIN}")
-    size = path.stat().st_size
-    if size != shard["bytes"]:
-        raise UserError(f"{path}: {size} bytes instead of {shard['bytes']}; {_AGAIN}")
-    if verify and file_sha256(path) != shard["sha256"]:
-        raise UserError(f"{path}: content differs from its hash in {META}; {_AGAIN}")
+    """Read and check dataset.json; see `seqvae.data.folder.read_meta`."""
+    return folder_files.read_meta(folder, "text")
