@@ -2,9 +2,19 @@
 
 from seqvae.objectives.elbo import Elbo
 from seqvae.objectives.free_bits import FreeBits
+from seqvae.objectives.level_rates import LevelRates
 from seqvae.objectives.objective import Loss, Objective, Terms
 from seqvae.objectives.rate_target import RateTarget
 
-ObjectiveChoice = RateTarget | Elbo | FreeBits
+ObjectiveChoice = RateTarget | Elbo | FreeBits | LevelRates
 
-__all__ = ["Elbo", "FreeBits", "Loss", "Objective", "ObjectiveChoice", "RateTarget", "Terms"]
+__all__ = [
+    "Elbo",
+    "FreeBits",
+    "LevelRates",
+    "Loss",
+    "Objective",
+    "ObjectiveChoice",
+    "RateTarget",
+    "Terms",
+]

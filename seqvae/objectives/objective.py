@@ -1,6 +1,7 @@
 """What flows into and out of an objective, and what an objective is."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,16 +63,26 @@ class Objective(ABC):
     def __call__(self, terms: Terms, progress: float) -> Loss:
         """The loss at `progress` (0 at the first step of the run, 1 at its end)."""
 
-    def observe(self, kl: float, weight: float = 1.0) -> None:  # noqa: B027 (most do not adapt)
+    def observe(  # noqa: B027 (most do not adapt)
+        self, kl: float, weight: float = 1.0, shown: Mapping[str, float] | None = None
+    ) -> None:
         """Learn a batch's mean KL, after each optimiser step.
 
         Args:
             kl: nats per sequence, averaged over the ranks.
             weight: size of the batch, in any fixed unit: batches of short sequences hold more.
+            shown: the means of all that the loss showed, for objectives that look at levels.
         """
 
-    def calibrate(self, kl: float) -> None:  # noqa: B027 (most do not adapt)
-        """Learn the mean KL of a validation, in nats: without dropout it differs from training's."""
+    def calibrate(  # noqa: B027 (most do not adapt)
+        self, kl: float, measured: Mapping[str, Any] | None = None
+    ) -> None:
+        """Learn the mean KL of a validation, in nats: without dropout it differs from training's.
+
+        Args:
+            kl: nats per sequence.
+            measured: all that the validation measured.
+        """
 
     def state(self) -> dict[str, Any]:
         """What `observe` has accumulated, for the checkpoint."""

@@ -29,7 +29,7 @@ def test_ignores_a_broken_validation() -> None:
     objective.calibrate(9.0)
     objective.observe(8.0)
     objective.calibrate(math.nan)
-    assert objective.ratio == 1.0
+    assert objective.control.ratio == 1.0
 
 
 def test_floor_frees_each_dimension_up_to_its_part() -> None:
