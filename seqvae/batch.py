@@ -22,6 +22,8 @@ class Batch:
             its steps S, where it is not `values` (a paraphrase pair's other side, or a corrupted
             copy), or None.
         source_lengths: lengths of `source`, shape [B], or None.
+        pitch: of each frame of `values`: its course, 1 where voiced, and natural log Hz, shape
+            [B, T, 3], float32 (see `seqvae.data.speech.pitch.pitch_contour`), or None.
         items: which item of the training split each row is cut from, shape [B], int64, or None.
     """
 
@@ -31,6 +33,7 @@ class Batch:
     source: Tensor | None = None
     source_lengths: Tensor | None = None
     items: Tensor | None = None
+    pitch: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -65,6 +68,7 @@ class Batch:
             move(self.source),
             move(self.source_lengths),
             move(self.items),
+            move(self.pitch),
         )
 
     def with_source(self, values: np.ndarray, lengths: np.ndarray) -> "Batch":

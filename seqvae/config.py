@@ -229,7 +229,7 @@ def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
     )
 
 
-def speech_preset(name: Preset = "tiny", rate: float = 300.0) -> Experiment:
+def speech_preset(name: Preset = "tiny", rate: float = 700.0) -> Experiment:
     """The default speech run of a size: `tiny` for a CPU, `small` and `base` for a GPU.
 
     Args:
@@ -237,15 +237,15 @@ def speech_preset(name: Preset = "tiny", rate: float = 300.0) -> Experiment:
         rate: bit/s that the content shall carry.
     """
     width, layers, batch, rate_of_learning = {
-        "tiny": (192, 3, 16, 1e-3),
-        "small": (384, 4, 64, 5e-4),
+        "tiny": (192, 3, 16, 1.5e-3),
+        "small": (384, 4, 64, 7e-4),
         "base": (768, 6, 128, 3e-4),
     }[name]
     return Experiment(
         model=Speech(
             content=encoders.ContentConv(width=width, layers=layers),
             style=encoders.StyleConv(width=2 * width // 3),
-            decoder=decoders.FilmConv(width=width, layers=layers),
+            decoder=decoders.FilmConv(width=width, layers=layers + 1, fine_width=2 * width // 3),
             batch=batch,
         ),
         training=Training(learning_rate=rate_of_learning, weight_decay=0.01),

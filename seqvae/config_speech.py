@@ -7,7 +7,7 @@ from torch import nn
 
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.decoders import FilmConv, FrameDecoderChoice
-from seqvae.encoders import ContentChoice, ContentConv, StyleChoice, StyleConv
+from seqvae.encoders import ContentChoice, ContentConv, PitchConv, StyleChoice, StyleConv
 from seqvae.errors import UserError
 from seqvae.likelihoods import FrameLikelihoodChoice, Laplace
 from seqvae.likelihoods.frame_likelihood import Statistics
@@ -35,8 +35,12 @@ class Speech:
     speaker in the data; both: the two side by side."""
     table_width: int = 64
     """Size of a speaker's vector in the table."""
+    pitch: bool = True
+    """Whether the decoder is told the course of the pitch: smoothed content has little of it."""
+    pitch_reader: PitchConv = field(default_factory=PitchConv)
+    """Reads the pitch; learns it from what is tracked in the recordings."""
     decoder: FrameDecoderChoice = field(default_factory=FilmConv)
-    """Writes frames from content and voice."""
+    """Writes frames from content, pitch and voice."""
     likelihood: FrameLikelihoodChoice = field(default_factory=Laplace)
     """What a frame costs."""
     warp: float = 0.2
@@ -111,7 +115,7 @@ class Speech:
                 )
             table = nn.Embedding(speakers, self.table_width)
         width = (style.dimension if style else 0) + (self.table_width if table else 0)
-        decoder = self.decoder.build(posterior.dimension, width, encoder.stride)
+        decoder = self.decoder.build(posterior.dimension, width, encoder.stride, self.pitch)
         return SequenceVAE(
             style,
             decoder,
@@ -120,4 +124,5 @@ class Speech:
             labels=table,
             name=STYLE,
             frame_seconds=1.0 / settings.frame_rate,
+            pitch=self.pitch_reader.build(mels) if self.pitch else None,
         )

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from seqvae.batch import Batch
 from seqvae.data.text import BLANK
 from seqvae.decoders import Decoder, FrameDecoder
-from seqvae.encoders import Encoder, FrameEncoder
+from seqvae.decoders.film_conv import CONTOUR
+from seqvae.encoders import Encoder, FrameEncoder, PitchReader
 from seqvae.likelihoods import FrameLikelihood, Likelihood
 from seqvae.nn.conv import shortened
 from seqvae.objectives import Terms
@@ -20,6 +21,8 @@ LEVEL = "sequence"
 """The only level of a text model."""
 STYLE, CONTENT = "style", "content"
 """The levels of a speech model: one vector for all frames, over one every few frames."""
+PITCH = "pitch"
+"""What a speech model's reader of pitch costs among the penalties."""
 
 Scope = Literal["sequence", "frame"]
 
@@ -88,6 +91,7 @@ class SequenceVAE(nn.Module):
         labels: vectors of the labels, for the condition.
         name: of the top level.
         frame_seconds: duration of a step, for rates in bit/s; None where steps have none.
+        pitch: reads from the frames what the frame decoder is told of the pitch, or None.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class SequenceVAE(nn.Module):
         labels: nn.Embedding | None = None,
         name: str = LEVEL,
         frame_seconds: float | None = None,
+        pitch: PitchReader | None = None,
     ) -> None:
         super().__init__()
         self.latent = latent
@@ -111,6 +116,7 @@ class SequenceVAE(nn.Module):
         self.labels = labels
         self.name = name
         self.frame_seconds = frame_seconds
+        self.pitch = pitch
 
     @property
     def levels(self) -> dict[str, Latent]:
@@ -183,8 +189,22 @@ class SequenceVAE(nn.Module):
             parts.append(self.labels(labels))
         return torch.cat(parts, -1)
 
+    def contour(self, values: Tensor, lengths: Tensor | None = None) -> Tensor | None:
+        """Course of the pitch and voicing, [B, T, 2], of log-mel frames [B, T, mels].
+
+        The course is relative to its mean: that belongs to the voice. None: the model reads no pitch.
+        """
+        if self.pitch is None:
+            return None
+        return self.pitch.contour(self.likelihood.embed(values), lengths)
+
     def frames(
-        self, content: Tensor, condition: Tensor, frames: int, lengths: Tensor | None = None
+        self,
+        content: Tensor,
+        condition: Tensor,
+        frames: int,
+        pitch: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> Tensor:
         """Log-mel frames [B, T, mels] of content [B, T', D] in the voice of `condition` [B, C].
 
@@ -192,10 +212,11 @@ class SequenceVAE(nn.Module):
             content: z of the level `content`.
             condition: see `condition`.
             frames: T, at most T' * stride.
+            pitch: see `contour`; needed where the model reads pitch.
             lengths: valid frames of each row, [B]; None: all are.
         """
         assert isinstance(self.likelihood, FrameLikelihood)
-        return self.likelihood.mean(self.decoder(content, condition, frames, lengths))
+        return self.likelihood.mean(self.decoder(content, condition, frames, pitch, lengths))
 
     def decode(self, values: Tensor, z: Tensor | None) -> Tensor:
         """Decoder states [B, T - 1, H] for `values` [B, T] given their own past and z [B, D]."""
@@ -276,6 +297,9 @@ class SequenceVAE(nn.Module):
                 penalties[name] = penalty
             if samples > 1:
                 ratios.append(level.log_ratio(posterior, zs[name]))
+        if self.pitch is not None and batch.pitch is not None:
+            embedded = self.likelihood.embed(batch.values)
+            penalties[PITCH] = self.pitch.nll(embedded, batch.pitch, lengths)
         seconds = None
         if self.frame_seconds is not None:
             seconds = batch.lengths * self.frame_seconds
@@ -292,14 +316,29 @@ class SequenceVAE(nn.Module):
     ) -> Tensor:
         samples = len(content)
         values = batch.values.repeat(samples, 1, 1)
-        lengths = None if lengths is None else lengths.repeat(samples)
         condition = self.condition(
             None if style is None else style.flatten(0, 1),
             None if batch.labels is None else batch.labels.repeat(samples),
         )
-        states = self.decoder(content.flatten(0, 1), condition, values.shape[1], lengths)
+        pitch = self._told_pitch(batch, lengths)
+        states = self.decoder(
+            content.flatten(0, 1),
+            condition,
+            values.shape[1],
+            None if pitch is None else pitch.repeat(samples, 1, 1),
+            None if lengths is None else lengths.repeat(samples),
+        )
         assert isinstance(self.likelihood, FrameLikelihood)
+        lengths = None if lengths is None else lengths.repeat(samples)
         return self.likelihood.nll(states, values, lengths).view(samples, -1)
+
+    def _told_pitch(self, batch: Batch, lengths: Tensor | None) -> Tensor | None:
+        """The contour that the decoder is told, [B, T, 2]: the tracked one where there is one."""
+        if self.pitch is None or batch.pitch is None:
+            contour = self.contour(batch.values, lengths)
+            # The reader learns from tracked pitch alone.
+            return None if contour is None else contour.detach()
+        return batch.pitch[..., :CONTOUR]
 
 
 def unpadded(values: Tensor, lengths: Tensor) -> Tensor | None:

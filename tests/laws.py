@@ -19,7 +19,9 @@ from seqvae.posteriors import Posterior
 WIDTH, LATENT, VOCABULARY, MAX_LENGTH = 8, 2, 11, 16
 # Sizes that make any configuration small, and values for options that are off by default.
 SMALL = {"dimension": LATENT, "width": WIDTH, "heads": 2, "prefix": 2, "layers": 2, "samples": 4}
-ON = {"batch_norm": 0.5, "smooth": 3}
+# Of the speech networks: no layer is left out.
+SMALL |= {"coarse_layers": 1, "fine_width": WIDTH - 2, "fine_layers": 1, "smooth": 5}
+ON = {"batch_norm": 0.5, "smooth": 0}
 
 Law = Callable[[Any], None]
 LAWS: dict[str, list[Law]] = {}

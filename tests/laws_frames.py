@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
@@ -169,82 +170,112 @@ def frame_encoder_is_saved_and_loaded(config: Any) -> None:  # noqa: ANN401
 
 
 def frame_decoders(config: Any) -> list[Any]:  # noqa: ANN401
-    return [build(config, LATENT, CONDITION, stride) for stride in (2, 4)]
+    """For both strides, told the pitch and not."""
+    sizes = [(2, False), (4, False), (2, True), (4, True)]
+    return [build(config, LATENT, CONDITION, *size) for size in sizes]
 
 
-def decoder_inputs(stride: int) -> tuple[Tensor, Tensor]:
-    """Content [3, T', D], zero at padding, and conditions [3, C]."""
-    steps = steps_of(LENGTHS, stride)
+def decoder_inputs(decoder: Any) -> list[Tensor]:  # noqa: ANN401
+    """Content [3, T', D], zero at padding, conditions [3, C], and the pitch [3, T, 2] if it is told."""
+    steps = steps_of(LENGTHS, decoder.stride)
     size = int(steps.max())
     content = noise(3, size, LATENT).where(~behind(steps, size), 0.0)
-    return content, noise(3, CONDITION, of=4)
+    pitch = [noise(3, STEPS, 2, of=6)] if decoder.pitch else []
+    return [content, noise(3, CONDITION, of=4), *pitch]
+
+
+def states_of(
+    decoder: Any,  # noqa: ANN401
+    inputs: list[Tensor],
+    frames: int = STEPS,
+    lengths: Tensor | None = LENGTHS,
+) -> Tensor:
+    pitch = inputs[2][:, :frames] if len(inputs) > 2 else None
+    states: Tensor = decoder(*inputs[:2], frames, pitch, lengths)
+    return states
 
 
 @law("frame_decoder")
 def frame_decoder_does_not_see_padding(config: Any) -> None:  # noqa: ANN401
     for decoder in frame_decoders(config):
-        content, condition = decoder_inputs(decoder.stride)
-        states = decoder(content, condition, STEPS, LENGTHS)
+        inputs = decoder_inputs(decoder)
+        states = states_of(decoder, inputs)
         assert states.shape == (3, STEPS, decoder.width)
         for row, length in enumerate(LENGTHS.tolist()):
-            part = content[row : row + 1, : -(-length // decoder.stride)]
-            alone = decoder(part, condition[row : row + 1], length)
-            near(alone[0], states[row, :length])
+            alone = [x[row : row + 1] for x in inputs]
+            # What content there is behind the last frame has no influence either.
+            near(states_of(decoder, alone, length, None)[0], states[row, :length])
+            alone[0] = alone[0][:, : -(-length // decoder.stride)]
+            near(states_of(decoder, alone, length, None)[0], states[row, :length])
 
 
 @law("frame_decoder")
-def each_row_listens_to_its_own_condition_and_content(config: Any) -> None:  # noqa: ANN401
+def each_row_listens_to_what_is_its_own(config: Any) -> None:  # noqa: ANN401
     for decoder in frame_decoders(config):
-        content, condition = decoder_inputs(decoder.stride)
-        states = decoder(content, condition, STEPS, LENGTHS)
-        for which in (0, 1):
-            given = [content.clone(), condition.clone()]
-            given[which][1, ..., 0] += 1.0
-            changed = decoder(*given, STEPS, LENGTHS)
+        inputs = decoder_inputs(decoder)
+        states = states_of(decoder, inputs)
+        for which in range(len(inputs)):
+            given = [x.clone() for x in inputs]
+            # Not a constant: a norm over time takes that away.
+            given[which][1] += noise(*given[which][1].shape, of=7)
+            changed = states_of(decoder, given)
             near(changed[[0, 2]], states[[0, 2]])
             assert (changed[1, :4] - states[1, :4]).abs().amax(-1).max() > 1e-3
 
 
 @law("frame_decoder")
-def causal_frames_hear_no_content_of_the_future(config: Any) -> None:  # noqa: ANN401
+def causal_frames_hear_nothing_of_the_future(config: Any) -> None:  # noqa: ANN401
     for decoder in frame_decoders(config):
-        content, condition = noise(1, 5, LATENT), noise(1, CONDITION, of=4)
         frames = 5 * decoder.stride
-        states = decoder(content, condition, frames)
+        inputs = [noise(1, 5, LATENT), noise(1, CONDITION, of=4)]
+        inputs += [noise(1, frames, 2, of=6)] if decoder.pitch else []
+        states = states_of(decoder, inputs, frames, None)
         for step in range(1, 5):
             here = step * decoder.stride
-            changed = content.clone()
-            changed[:, step:] = 3 * noise(1, 5, LATENT, of=5)[:, step:]
-            same = torch.allclose(
-                decoder(changed, condition, frames)[:, :here], states[:, :here], atol=1e-5
-            )
+            changed = [inputs[0].clone(), inputs[1], *(x.clone() for x in inputs[2:])]
+            changed[0][:, step:] = 3 * noise(1, 5, LATENT, of=5)[:, step:]
+            if decoder.pitch:
+                changed[2][:, here:] += 2.0
+            found = states_of(decoder, changed, frames, None)[:, :here]
+            same = torch.allclose(found, states[:, :here], rtol=1e-3, atol=1e-4)
             assert same is config.causal, step
             if config.causal:
-                near(decoder(content[:, :step], condition, here), states[:, :here])
+                near(states_of(decoder, changed, here, None), states[:, :here])
 
 
 @law("frame_decoder")
 def frame_decoder_learns_and_passes_gradients_on(config: Any) -> None:  # noqa: ANN401
     for decoder in frame_decoders(config):
-        content, condition = decoder_inputs(decoder.stride)
-        content.requires_grad_()
-        condition.requires_grad_()
-        states = decoder(content, condition, STEPS, LENGTHS)
+        inputs = [x.requires_grad_() for x in decoder_inputs(decoder)]
+        states = states_of(decoder, inputs)
         error = (states - noise(*states.shape, of=9)).square()
         gradients_reach_everything(decoder, error.where(~behind(LENGTHS, STEPS), 0.0).sum())
-        assert content.grad is not None and condition.grad is not None
         steps = steps_of(LENGTHS, decoder.stride)
-        real = ~behind(steps, content.shape[1])[..., 0]
-        assert (content.grad.abs().sum(-1) > 0)[real].all()
-        assert (condition.grad.abs().sum(-1) > 0).all()
+        for x, lengths in zip(inputs, (steps, None, LENGTHS), strict=False):
+            assert x.grad is not None
+            reached = x.grad.abs().sum(-1) > 0
+            real = torch.ones_like(reached)
+            if lengths is not None:
+                real = ~behind(lengths, x.shape[1])[..., 0]
+            assert torch.equal(reached, real)
 
 
 @law("frame_decoder")
 def frame_decoder_is_saved_and_loaded(config: Any) -> None:  # noqa: ANN401
     for decoder in frame_decoders(config):
-        content, condition = decoder_inputs(decoder.stride)
-        again = reloaded(decoder, config.build(LATENT, CONDITION, decoder.stride))
-        assert torch.equal(again(content, condition, 7), decoder(content, condition, 7))
+        inputs = decoder_inputs(decoder)
+        again = reloaded(
+            decoder, config.build(LATENT, CONDITION, decoder.stride, decoder.pitch is not None)
+        )
+        assert torch.equal(states_of(again, inputs), states_of(decoder, inputs))
+
+
+@law("frame_decoder")
+def pitch_is_told_where_it_is_asked_for(config: Any) -> None:  # noqa: ANN401
+    for decoder in frame_decoders(config):
+        content, condition, *pitch = decoder_inputs(decoder)
+        with pytest.raises(ValueError, match="pitch"):
+            decoder(content, condition, STEPS, None if pitch else noise(3, STEPS, 2))
 
 
 def frames_posterior(config: Any, lengths: Tensor | None = LENGTHS) -> FrameGaussian:  # noqa: ANN401

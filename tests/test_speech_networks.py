@@ -1,5 +1,6 @@
 """The speech model as a whole: style over content."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +13,10 @@ from seqvae.batch import Batch
 from seqvae.config_speech import Speech
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.decoders import FilmConv
-from seqvae.encoders import ContentConv, StyleConv
+from seqvae.encoders import ContentConv, PitchConv, StyleConv
 from seqvae.errors import UserError
 from seqvae.likelihoods import Laplace, Normal
-from seqvae.model import CONTENT, STYLE, SequenceVAE
+from seqvae.model import CONTENT, PITCH, STYLE, SequenceVAE
 from seqvae.posteriors import Gaussian
 from seqvae.priors import Hierarchical
 
@@ -24,11 +25,12 @@ SETTINGS = MelSettings(n_fft=256, hop=64, window=256, mels=MELS)
 LENGTHS = torch.tensor([14, 9, 3])
 SEED = torch.tensor([7])
 SMALL = Speech(
-    content=ContentConv(width=12, layers=1, coarse_layers=1),
+    content=ContentConv(width=12, layers=1, coarse_layers=1, smooth=5),
     content_posterior=Gaussian(4),
     style=StyleConv(width=10, layers=1),
     style_posterior=Gaussian(5),
-    decoder=FilmConv(width=12, layers=1, coarse_layers=1),
+    decoder=FilmConv(width=12, layers=1, coarse_layers=1, fine_width=10),
+    pitch_reader=PitchConv(width=8, layers=1, classes=16),
     table_width=6,
 )
 MEAN, STD = np.linspace(-6, -3, MELS), np.linspace(1, 2, MELS)
@@ -52,8 +54,13 @@ def frames(rows: int = 3, steps: int = 14, seed: int = 0) -> Tensor:
 
 
 def small_batch(steps: int = 14, seed: int = 0) -> Batch:
+    course, hertz = frames(3, steps, seed + 1)[..., :1] + 4.5, torch.full((3, steps, 1), 5.0)
     return Batch(
-        frames(3, steps, seed), LENGTHS, torch.tensor([2, 0, 1]), items=torch.tensor([4, 0, 2])
+        frames(3, steps, seed),
+        LENGTHS,
+        torch.tensor([2, 0, 1]),
+        items=torch.tensor([4, 0, 2]),
+        pitch=torch.cat([course, (course > 0).float(), hertz], -1),
     )
 
 
@@ -88,8 +95,11 @@ def test_padding_changes_nothing(speakers: Any, stride: Any, causal: bool) -> No
     for row, length in enumerate(LENGTHS.tolist()):
         assert batch.labels is not None
         alone = Batch(batch.values[row : row + 1, :length], LENGTHS[row : row + 1])
-        alone = replace(alone, labels=batch.labels[row : row + 1])
-        padded = replace(alone, values=wider[row : row + 1])
+        assert batch.pitch is not None
+        pitch = batch.pitch[row : row + 1]
+        alone = replace(alone, labels=batch.labels[row : row + 1], pitch=pitch[:, :length])
+        behind = torch.nn.functional.pad(pitch, (0, 0, 0, 6), value=9.0)
+        padded = replace(alone, values=wider[row : row + 1], pitch=behind)
         kl = model(batch, SEED).kl[row]
         torch.testing.assert_close(model(alone, SEED).kl[0], kl, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(model(padded, SEED).kl[0], kl, rtol=1e-4, atol=1e-4)
@@ -112,14 +122,17 @@ def test_frames_are_what_reconstruction_scores() -> None:
     content = model.content(batch.values, batch.lengths).mean
     voice = model.condition(style, batch.labels)
     assert voice.shape == (3, 5 + 6)
-    written = model.frames(content, voice, 14, batch.lengths)
+    assert batch.pitch is not None
+    course = batch.pitch[..., :2]
+    written = model.frames(content, voice, 14, course, batch.lengths)
     assert written.shape == (3, 14, MELS)
     exact = replace(batch, values=written)
     floor = model.reconstruction(exact, style[None], {CONTENT: content[None]})[0]
-    # Scale 1 of each standardised bin: a frame that is hit costs ln 2 a bin.
-    torch.testing.assert_close(floor, LENGTHS * MELS * np.log(2.0).astype(np.float32))
+    # A frame that is hit costs ln (2 scale) a bin of the standardised frames; the scale starts at 1 / e.
+    torch.testing.assert_close(floor, LENGTHS * MELS * (math.log(2.0) - 1.0))
     assert (costs(model, batch) > floor).all()
-    alone = model.frames(content[1:2, :3], voice[1:2], 9)
+    steps = -(-9 // SMALL.content.stride)
+    alone = model.frames(content[1:2, :steps], voice[1:2], 9, course[1:2, :9])
     torch.testing.assert_close(alone[0], written[1, :9], rtol=1e-4, atol=1e-4)
 
 
@@ -135,7 +148,7 @@ def test_content_reads_the_source_and_style_the_values() -> None:
 
 def test_levels_draw_noise_of_their_own_and_the_seed_fixes_it() -> None:
     model = small_model(style_posterior=Gaussian(4))
-    batch = Batch(frames(3, 4), torch.full((3,), 4))
+    batch = Batch(frames(3, 2), torch.full((3,), 2))
     first = model(batch, SEED)
     assert torch.equal(model(batch, SEED).reconstruction, first.reconstruction)
     assert not torch.allclose(model(batch, SEED + 1).reconstruction, first.reconstruction)
@@ -155,7 +168,7 @@ def test_gradients_reach_every_weight(likelihood: Any, speakers: Any, padded: bo
     if not padded:
         batch = replace(batch, lengths=torch.full((3,), 14))
     terms = model(batch, SEED)
-    (terms.reconstruction.mean() + terms.kl.mean()).backward()
+    (terms.reconstruction.mean() + terms.kl.mean() + terms.penalty).backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not silent
 
@@ -167,15 +180,32 @@ def test_weights_and_statistics_survive_saving() -> None:
     assert torch.equal(again.eval()(batch, SEED).reconstruction, model(batch, SEED).reconstruction)
 
 
+def test_pitch_is_told_where_it_was_tracked_and_read_elsewhere() -> None:
+    model, batch = small_model(), small_batch()
+    told, read = model(batch, SEED), model(replace(batch, pitch=None), SEED)
+    assert not torch.allclose(told.reconstruction, read.reconstruction)
+    assert not read.penalties
+    contour = model.contour(batch.values, batch.lengths)
+    assert contour is not None and contour.shape == (3, 14, 2)
+    again = replace(batch, pitch=torch.cat([contour, contour[..., :1]], -1))
+    torch.testing.assert_close(model(again, SEED).reconstruction, read.reconstruction)
+    deaf = small_model(pitch=False)
+    assert deaf.contour(batch.values) is None
+    assert PITCH not in deaf(batch, SEED).penalties
+    # The reader learns from what was tracked, not from what the decoder would like to hear.
+    read.reconstruction.sum().backward()
+    assert all(p.grad is None for p in model.get_submodule("pitch").parameters())
+
+
 def test_a_hierarchical_prior_is_told_the_recording_in_training_alone() -> None:
     model, batch = small_model(style_prior=Hierarchical()), small_batch()
-    assert not model(batch, SEED).penalties
+    assert set(model(batch, SEED).penalties) == {PITCH}
     anonymous = replace(batch, items=None)
     torch.testing.assert_close(model(batch, SEED).kl, model(anonymous, SEED).kl)
     model.train()
     told = model(batch, SEED)
     assert told.penalties[STYLE].shape == (3,)
-    assert not model(anonymous, SEED).penalties
+    assert STYLE not in model(anonymous, SEED).penalties
     assert not torch.allclose(
         told.kl_dimensions[STYLE], model(anonymous, SEED).kl_dimensions[STYLE]
     )
@@ -209,7 +239,8 @@ class Converter(torch.nn.Module):
     def forward(self, values: Tensor, voice: Tensor) -> Tensor:
         content = self.model.content(values).mean
         condition = self.model.condition(self.model.style(voice).mean)
-        return self.model.frames(content, condition, values.shape[1])
+        contour = self.model.contour(values)
+        return self.model.frames(content, condition, values.shape[1], contour)
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -12,7 +12,12 @@ class FrameDecoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, content: Tensor, condition: Tensor, frames: int, lengths: Tensor | None = None
+        self,
+        content: Tensor,
+        condition: Tensor,
+        frames: int,
+        pitch: Tensor | None = None,
+        lengths: Tensor | None = None,
     ) -> Tensor:
         """States of every frame.
 
@@ -20,6 +25,8 @@ class FrameDecoder(nn.Module, ABC):
             content: one vector every few frames, shape [B, T', D]; zero at padding.
             condition: one vector a sequence, shape [B, C].
             frames: T, at most T' * stride.
+            pitch: course and voicing of every frame, shape [B, T, 2]; None where the decoder was
+                built to do without.
             lengths: valid frames of each row, shape [B]; None: all are.
 
         Returns:

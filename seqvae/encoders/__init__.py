@@ -3,6 +3,7 @@
 from seqvae.encoders.content import ContentConv
 from seqvae.encoders.encoder import Encoder
 from seqvae.encoders.frame_encoder import FrameEncoder
+from seqvae.encoders.pitch import PitchConv, PitchReader
 from seqvae.encoders.recurrent import Gru
 from seqvae.encoders.style import StyleConv
 from seqvae.encoders.transformer import Transformer
@@ -18,6 +19,8 @@ __all__ = [
     "EncoderChoice",
     "FrameEncoder",
     "Gru",
+    "PitchConv",
+    "PitchReader",
     "StyleChoice",
     "StyleConv",
     "Transformer",

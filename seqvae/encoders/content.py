@@ -26,19 +26,19 @@ class ContentConv:
     """Channels."""
     layers: int = 3
     """Residual blocks at half the frame rate."""
-    coarse_layers: int = 1
+    coarse_layers: int = 0
     """Residual blocks at a quarter of it, with stride 4; with stride 2 they stay at half."""
     kernel: int = 5
     """Taps of each convolution."""
-    stride: Literal[2, 4] = 4
-    """Frames for one content vector: 4 of 16 ms are 64 ms, 15.6 vectors a second."""
+    stride: Literal[2, 4] = 2
+    """Frames for one content vector: 2 of 16 ms are 32 ms, 31 vectors a second."""
     instance_norm: bool = True
     """Whether every channel loses its mean and scale over time, and much of the speaker with them."""
     causal: bool = False
     """Whether frames see their past only, statistics included: for streaming."""
-    smooth: int = 0
+    smooth: int = 24
     """Cepstral coefficients of the frames that are read, the first so many: without the fine ones
-    there is no pitch in them. 0: all."""
+    there is little pitch in them. 0, or as many as there are bins: all."""
 
     def __post_init__(self) -> None:
         """Refuse sizes of which no network can be made."""
@@ -47,11 +47,7 @@ class ContentConv:
             raise UserError(f"content smooth: {self.smooth} is not a number of coefficients")
 
     def build(self, mels: int) -> "ContentEncoder":
-        """The module, for frames [B, T, mels].
-
-        Raises:
-            UserError: more coefficients than bins are to be kept.
-        """
+        """The module, for frames [B, T, mels]."""
         return ContentEncoder(self, mels)
 
 
@@ -74,7 +70,7 @@ class ContentEncoder(FrameEncoder):
         self.width, self.stride, self.mels = config.width, config.stride, mels
         width, causal = config.width, config.causal
         self.register_buffer("smoother", None, persistent=False)
-        if config.smooth:
+        if 0 < config.smooth < mels:
             self.smoother = cepstral_smoother(mels, config.smooth)
 
         def block() -> ResidualConv:
@@ -113,13 +109,7 @@ class ContentEncoder(FrameEncoder):
 
 
 def cepstral_smoother(mels: int, keep: int) -> Tensor:
-    """Projection on the first `keep` vectors of the orthonormal cosine transform, [mels, mels].
-
-    Raises:
-        UserError: there are fewer bins.
-    """
-    if keep > mels:
-        raise UserError(f"content smooth: {keep} coefficients of {mels} mel bins; 0 keeps all")
+    """Projection on the first `keep` vectors of the orthonormal cosine transform, [mels, mels]."""
     place = (torch.arange(mels, dtype=torch.float64) + 0.5) / mels
     order = torch.arange(keep, dtype=torch.float64)
     basis = torch.cos(math.pi * place[:, None] * order) * math.sqrt(2.0 / mels)

@@ -14,6 +14,9 @@ from seqvae.likelihoods.likelihood import Likelihood
 # learning; above the second a bin's spread is 7 times that of the corpus.
 LOG_SCALE_RANGE = (-4.0, 2.0)
 
+# A trained model's errors are about exp(-1.3) deviations; the scale would take 1000 steps to come from 1.
+FIRST_LOG_SCALE = -1.0
+
 Statistics = npt.NDArray[np.floating] | None
 
 
@@ -41,7 +44,7 @@ class FrameLikelihood(Likelihood):
         self.register_buffer("mean_of_bins", _statistics(mean, mels, 0.0))
         self.register_buffer("std_of_bins", _statistics(std, mels, 1.0))
         self.output = nn.Linear(width, mels)
-        self.log_scale = nn.Parameter(torch.zeros(mels))
+        self.log_scale = nn.Parameter(torch.full((mels,), FIRST_LOG_SCALE))
 
     @abstractmethod
     def cost(self, error: Tensor, log_scale: Tensor) -> Tensor:

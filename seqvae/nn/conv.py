@@ -65,15 +65,16 @@ class Upsample(nn.ConvTranspose1d):
     """Transposed convolution to twice as many steps.
 
     Args:
-        channels: in and out.
+        inputs: channels in.
+        outputs: channels out.
         causal: output steps 2 t and 2 t + 1 read input steps <= t only.
     """
 
-    def __init__(self, channels: int, *, causal: bool = False) -> None:
-        super().__init__(channels, channels, 4, 2)
+    def __init__(self, inputs: int, outputs: int, *, causal: bool = False) -> None:
+        super().__init__(inputs, outputs, 4, 2)
         self.first = 0 if causal else 1
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
-        """From [B, channels, T] to [B, channels, 2 T]."""
+        """From [B, inputs, T] to [B, outputs, 2 T]."""
         whole = super().forward(x)
         return whole[:, :, self.first : self.first + 2 * x.shape[2]]

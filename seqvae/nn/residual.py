@@ -9,6 +9,8 @@ from seqvae.nn.instance_norm import InstanceNorm
 
 SLOPE = 0.1
 """Of the leaky rectifiers below zero."""
+BRANCH = 0.3
+"""Part of their usual size that a branch's last weights start at: a deep stack begins near to none."""
 
 
 def rectified(x: Tensor) -> Tensor:
@@ -40,6 +42,8 @@ class ResidualConv(nn.Module):
         super().__init__()
         self.first = Conv(width, width, kernel, causal=causal, bias=not norm)
         self.second = Conv(width, width, kernel, causal=causal)
+        with torch.no_grad():
+            self.second.weight.mul_(BRANCH)
         self.norm = InstanceNorm(causal=causal) if norm else None
         self.film = None if condition is None else nn.Linear(condition, 2 * width)
 

@@ -30,7 +30,7 @@ def test_a_causal_stride_reads_its_own_frames_and_the_past(kernel: int) -> None:
 def test_upsampling_doubles_and_looks_ahead_only_if_not_causal(
     causal: bool, expected: list[int]
 ) -> None:
-    upsample = Upsample(1, causal=causal)
+    upsample = Upsample(1, 1, causal=causal)
     x = torch.zeros(1, 1, 5)
     x[0, 0, 2] = 1.0
     found = (upsample(x) - upsample(torch.zeros(1, 1, 5)))[0, 0]

@@ -36,11 +36,11 @@ def test_gradients_are_those_of_the_definition(masked: bool) -> None:
     mask = (torch.arange(20) < 13)[None, None] if masked else None
     weight = torch.randn(1, 3, 20, generator=torch.Generator().manual_seed(1)).double()
     norm = InstanceNorm()
-    (norm(x.float(), mask) * weight).sum().backward()  # type: ignore[no-untyped-call]
+    (norm(x.float(), mask) * weight).sum().backward()
     found, size = x.grad, 13 if masked else 20
     real = x.detach()[:, :, :size].clone().requires_grad_()
     mean, variance = real.mean(2, keepdim=True), real.var(2, keepdim=True, correction=0)
-    ((real - mean) / (variance + EPSILON).sqrt() * weight[:, :, :size]).sum().backward()
+    ((real - mean) / (variance + EPSILON).sqrt() * weight[:, :, :size]).sum().backward()  # type: ignore[no-untyped-call]
     assert found is not None and real.grad is not None
     torch.testing.assert_close(found[:, :, :size], real.grad, rtol=1e-3, atol=1e-4)
     assert not found[:, :, size:].any()

@@ -36,11 +36,17 @@ def test_blocks_give_what_the_whole_gives(
     with torch.inference_mode():
         content = encoder(frames)[..., :32]
         latent = torch.randn(1, 12, 32)
-        whole = decoder(latent, condition, frames.shape[1])
+        pitch = torch.randn(1, 12 * stride, 2)
+        whole = decoder(latent, condition, frames.shape[1], pitch)
         first, second = streamed(encoder), streamed(decoder)
         steps = [b * stride for b in blocks]
         summaries = [first(x) for x in torch.split(frames, steps, 1)]
-        states = [second(z, condition, z.shape[1] * stride) for z in torch.split(latent, blocks, 1)]
+        states = [
+            second(z, condition, z.shape[1] * stride, contour)
+            for z, contour in zip(
+                torch.split(latent, blocks, 1), torch.split(pitch, steps, 1), strict=True
+            )
+        ]
     torch.testing.assert_close(torch.cat(summaries, 1), content, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(torch.cat(states, 1), whole, rtol=1e-4, atol=1e-4)
 
