@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import sys
 from collections.abc import Callable
 from itertools import takewhile
@@ -23,12 +24,14 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
   seqvae interpolate RUN FROM TO         walk from one sentence to another
   seqvae denoise RUN TEXT...             repair corrupted sentences
   seqvae score RUN TEXT...               how surprising sentences are, in nats, piece by piece
+  seqvae convert RUN SOUND... --voice V  say what was recorded in another voice
   seqvae export RUN BUNDLE               ONNX files that an app calls once, compared with PyTorch
   seqvae serve BUNDLE                    a server and a page for a bundle
   seqvae bench kernels                   time the kernels against PyTorch's, from a checkout
   seqvae demo text                       all of the above on public-domain text, in minutes
 
-`seqvae VERB --help` explains each. TEXT of - reads lines from standard input.
+`seqvae VERB --help` explains each. TEXT of - reads lines from standard input. Where RUN is of speech
+sample, reconstruct, interpolate, denoise and score read and write sound: `seqvae VERB RUN --help`.
 """
 
 
@@ -282,14 +285,30 @@ def _serve(argv: list[str]) -> None:
 
 
 def _task(name: str) -> Callable[[list[str]], None]:
-    """A verb that uses a trained run; torch is imported when it runs."""
+    """A verb that uses a trained run, of text or of speech; torch is imported when it runs."""
 
     def verb(argv: list[str]) -> None:
+        from seqvae.training import is_speech
+
+        # Options may stand before the run, so it is known by what is in it. Not `Path.is_file`: of a
+        # sentence of 300 letters it says that the name is too long.
+        run = next((w for w in argv if os.path.isfile(os.path.join(w, "config.json"))), None)
+        if run is not None and is_speech(run) and name != "paraphrase":
+            from seqvae import cli_speech
+
+            getattr(cli_speech, name)(argv)
+            return
         from seqvae import cli_tasks
 
         getattr(cli_tasks, name)(argv)
 
     return verb
+
+
+def _convert(argv: list[str]) -> None:
+    from seqvae.cli_speech import convert
+
+    convert(argv)
 
 
 VERBS: dict[str, Callable[[list[str]], Any]] = {
@@ -303,6 +322,7 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "interpolate": _task("interpolate"),
     "denoise": _task("denoise"),
     "score": _task("score"),
+    "convert": _convert,
     "export": _export,
     "serve": _serve,
     "bench": _bench,

@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from seqvae.data.speech.audio import SUFFIXES
 from seqvae.errors import UserError
 
-SUFFIXES = frozenset(
-    {
-        *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc"),
-        *(".au", ".snd", ".caf", ".w64", ".rf64", ".voc", ".sph"),
-    }
-)
-"""Endings by which a folder's sounds are known; a file named by itself is read whatever its ending."""
 Existing = Literal["refuse", "skip", "replace"]
+"""What to do where a file to be written exists already."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +39,7 @@ class Plan:
 def sounds_in(folder: Path, leave_out: Path | None = None) -> tuple[list[Path], int]:
     """The sound files in a folder and its folders, sorted, and how many other files there are.
 
-    Hidden files and folders are not looked at, links to folders not followed.
+    Sounds are known by their endings; a file named by itself is read whatever its ending. Hidden files and folders are not looked at, links to folders not followed.
 
     Args:
         folder: where to look.

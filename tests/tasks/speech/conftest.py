@@ -1,0 +1,61 @@
+"""Tiny untrained speech models with their statistics set, so that frames look like speech."""
+
+from typing import Literal
+
+import numpy as np
+import pytest
+import torch
+
+from seqvae.config_speech import Speech
+from seqvae.data.speech.mel_settings import MelSettings
+from seqvae.decoders import FilmConv
+from seqvae.encoders import ContentConv, PitchConv, StyleConv
+from seqvae.tasks.speech_model import SpeechModel
+from seqvae.vocoders import GriffinLim
+
+SPEAKERS = ["anna", "ben", "cleo"]
+
+
+def tiny(
+    speakers: Literal["encoder", "table", "both"] = "encoder",
+    *,
+    causal: bool = False,
+    pitch: bool = True,
+    settings: MelSettings | None = None,
+) -> SpeechModel:
+    """A model of a few thousand weights, louder than at the start of a training."""
+    torch.manual_seed(0)
+    settings = settings or MelSettings()
+    config = Speech(
+        content=ContentConv(width=16, layers=1, causal=causal),
+        style=StyleConv(width=16, layers=1),
+        decoder=FilmConv(width=16, layers=1, fine_width=16, causal=causal),
+        pitch=pitch,
+        pitch_reader=PitchConv(width=8, layers=1, classes=16, causal=causal),
+        speakers=speakers,
+        table_width=8,
+    )
+    mean = np.linspace(-4.0, -6.0, settings.mels, dtype=np.float32)
+    std = np.full(settings.mels, 1.5, np.float32)
+    network = config.build(settings, mean, std, speakers=len(SPEAKERS))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(2.0)
+    vocoder = GriffinLim(iterations=2, inverse="pseudo").build(settings)
+    return SpeechModel(network, settings, SPEAKERS, vocoder)
+
+
+@pytest.fixture(scope="session")
+def model() -> SpeechModel:
+    return tiny()
+
+
+@pytest.fixture(scope="session")
+def table_model() -> SpeechModel:
+    return tiny("table")
+
+
+@pytest.fixture(scope="session")
+def both_model() -> SpeechModel:
+    return tiny("both")
