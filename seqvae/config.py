@@ -17,7 +17,7 @@ from seqvae.errors import UserError
 from seqvae.likelihoods import Categorical, LikelihoodChoice
 from seqvae.model import Latent, SequenceVAE
 from seqvae.nn.transformer import token_embedding
-from seqvae.objectives import ObjectiveChoice, RateTarget
+from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
 
@@ -242,6 +242,7 @@ def speech_preset(name: Preset = "tiny", rate: float = 700.0) -> Experiment:
         "base": (768, 6, 128, 3e-4),
     }[name]
     return Experiment(
+        objective=LevelRates(content=rate),
         model=Speech(
             content=encoders.ContentConv(width=width, layers=layers),
             style=encoders.StyleConv(width=2 * width // 3),
