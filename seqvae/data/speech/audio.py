@@ -107,7 +107,7 @@ class AudioFile:
         first = round(start * self.rate)
         wanted = None if duration is None else round(duration * self.rate)
         expected = self.frames - first if wanted is None else wanted
-        if first < 0 or expected < 0 or first + expected > self.frames + self.rate // 100:
+        if first < 0 or expected < 0 or first + expected > self.frames + self.rate // 10:
             raise BadSound(
                 self.name,
                 "shorter than its entry says",
@@ -146,8 +146,8 @@ def open_audio(source: str | Path | bytes, name: str | None = None) -> Iterator[
         name: for messages, by default the path.
 
     Raises:
-        UserError: no such file, no permission, or soundfile is not installed.
-        BadSound: not a sound, or one that cannot be used.
+        UserError: soundfile is not installed.
+        BadSound: no such file, no sound, or one that cannot be used.
     """
     soundfile = import_soundfile()
     name = name or ("sound" if isinstance(source, bytes) else str(source))
@@ -176,8 +176,8 @@ def read_audio(path: str | Path, start: float = 0.0, duration: float | None = No
         duration: how much to read, seconds; None is all.
 
     Raises:
-        UserError: no such file, or soundfile is not installed.
-        BadSound: not a sound, damaged, or longer than 2^28 samples (read it in blocks).
+        UserError: soundfile is not installed.
+        BadSound: no such file, not a sound, damaged, or longer than 2^28 samples (read it in blocks).
     """
     parts: list[Floats] = []
     length = 0
@@ -279,8 +279,10 @@ def _opened(source: str | Path | bytes, name: str) -> io.BufferedIOBase:
         return io.BytesIO(source)
     try:
         return Path(source).open("rb")
+    except FileNotFoundError as error:
+        raise BadSound(name, "no such file") from error
     except OSError as error:
-        raise UserError(f"{name}: cannot read it ({error.strerror})") from error
+        raise BadSound(name, "cannot be read", error.strerror or "") from error
 
 
 @contextmanager
