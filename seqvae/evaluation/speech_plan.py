@@ -13,8 +13,9 @@ from seqvae.evaluation.referees.words import normalise
 class Recordings(Protocol):
     """What is asked of a split of a speech corpus."""
 
-    speaker: np.ndarray
-    """Speaker's number of each recording, int [N]."""
+    @property
+    def speaker(self) -> np.ndarray:
+        """Speaker's number of each recording, int [N]."""
 
     def text(self, index: int) -> str:
         """What is said; empty if nobody knows."""

@@ -69,3 +69,11 @@ def find_python() -> Path:
     """A checkout's `.venv-eval`, else the Python that runs."""
     own = ROOT / ".venv-eval" / "bin" / "python"
     return own if own.exists() else Path(sys.executable)
+
+
+def absent_words(missing: Mapping[str, list[str]]) -> str:
+    """Which referees were not asked, and how to get them."""
+    named = "; ".join(f"{name} ({', '.join(packages)})" for name, packages in missing.items())
+    return (
+        f"Not judged, because these referees are not installed: {named}. Install them: {INSTALL}."
+    )
