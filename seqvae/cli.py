@@ -1,7 +1,6 @@
 """The command line: parses, calls, prints. Each verb imports what it needs when it runs."""
 
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -171,54 +170,9 @@ def _train(argv: list[str]) -> None:
 
 
 def _evaluate(argv: list[str]) -> None:
-    import tyro
+    from seqvae.cli_evaluate import evaluate
 
-    from seqvae.data.corpus import Corpus
-    from seqvae.evaluation.evaluate import evaluate, format_report
-    from seqvae.training import load_text
-
-    def command(
-        run: tyro.conf.Positional[Path],
-        data: Path | None = None,
-        split: str = "test",
-        samples: int = 500,
-        limit: int | None = None,
-        which: Literal["best", "last"] = "best",
-        device: str = "cpu",
-        seed: int = 0,
-        json_only: bool = False,
-    ) -> None:
-        """Measure a run: likelihood (importance-weighted), information in z, reconstruction.
-
-        Args:
-            run: a trained run.
-            data: corpus to measure on; by default the one the run was trained on.
-            split: train, valid or test.
-            samples: K of the importance-weighted likelihood.
-            limit: use only this many sequences.
-            which: best or last weights.
-            device: where to compute.
-            seed: fixes all samples.
-            json_only: print JSON instead of the table.
-        """
-        text_model = load_text(run, which, device)
-        corpus = Corpus.open(data or text_model.info["experiment"].data)
-        result = evaluate(
-            text_model.model,
-            corpus,
-            split,
-            samples=samples,
-            limit=limit,
-            seed=seed,
-            max_length=text_model.info["experiment"].model.max_length,
-            pairs=bool(text_model.info["pairs"]),
-        )
-        print(json.dumps(result) if json_only else format_report(result))
-        out = run / f"evaluation-{split}.json"
-        out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        print(f"written to {out}", file=sys.stderr)
-
-    tyro.cli(command, args=argv, prog="seqvae evaluate")
+    evaluate(argv)
 
 
 def _report(argv: list[str]) -> None:

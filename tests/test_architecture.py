@@ -37,7 +37,10 @@ LAYERS = [
     {"training", "evaluation", "tasks"},
     {"export"},
     {"serving"},
-    {"cli", "cli_tasks", "cli_export", "cli_serve", "cli_speech", "cli_vocoder", "__main__"},
+    {
+        *("cli", "cli_tasks", "cli_evaluate", "cli_export", "cli_serve", "cli_speech"),
+        *("cli_vocoder", "__main__"),
+    },
 ]
 TORCH_FREE = (
     "seqvae.data",
