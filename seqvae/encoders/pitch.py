@@ -74,7 +74,7 @@ class PitchReader(nn.Module):
 
     def __init__(self, config: PitchConv, mels: int) -> None:
         super().__init__()
-        self.mels = mels
+        self.mels, self.causal = mels, config.causal
         grid = torch.linspace(math.log(config.low), math.log(config.high), config.classes)
         self.register_buffer("grid", grid, persistent=False)
         self.input = Conv(mels, config.width, config.kernel, causal=config.causal)
@@ -110,6 +110,8 @@ class PitchReader(nn.Module):
     def contour(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What the decoder reads, [B, T, 2]: see `seqvae.data.speech.pitch.pitch_contour`.
 
+        Causal, the mean is that of the voiced frames so far.
+
         Args:
             x: standardised frames [B, T, mels].
             lengths: valid frames of each row, [B]; None: all are.
@@ -118,11 +120,11 @@ class PitchReader(nn.Module):
         mask = frame_mask(lengths, x.shape[1])
         if mask is not None:
             voiced = torch.where(mask[:, 0], voiced, 0.0)
-        count = voiced.sum(1, keepdim=True)
-        mean = (log * voiced).sum(1, keepdim=True) / count.clamp_min(1.0)
-        # Without a voiced frame there is no course, as in what was trained on.
-        course = torch.where(count > 0, (log - mean) / CONTOUR_SCALE, 0.0)
-        contour = torch.stack([course, voiced], -1)
+        if self.causal:
+            count, total = voiced.cumsum(1), (log * voiced).cumsum(1)
+        else:
+            count, total = voiced.sum(1, keepdim=True), (log * voiced).sum(1, keepdim=True)
+        contour = torch.stack([course(log, count, total), voiced], -1)
         return contour if mask is None else torch.where(mask.transpose(1, 2), contour, 0.0)
 
     def nll(self, x: Tensor, pitch: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -150,3 +152,16 @@ class PitchReader(nn.Module):
         cost = cost + F.binary_cross_entropy_with_logits(sounding, voiced, reduction="none")
         mask = frame_mask(lengths, x.shape[1])
         return (cost if mask is None else torch.where(mask[:, 0], cost, 0.0)).sum(1)
+
+
+def course(log_hertz: Tensor, count: Tensor, total: Tensor) -> Tensor:
+    """Log-frequencies [B, T] around their mean, in units of `CONTOUR_SCALE`.
+
+    Args:
+        log_hertz: natural logarithm of the frequency, [B, T].
+        count: voiced frames that the mean is over, [B, 1] or [B, T]; without one there is no course, as in
+            what was trained on.
+        total: sum of their log-frequencies.
+    """
+    relative = (log_hertz - total / count.clamp_min(1.0)) / CONTOUR_SCALE
+    return torch.where(count > 0, relative, 0.0)

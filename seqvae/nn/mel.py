@@ -35,8 +35,14 @@ class MelSpectrogram(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """Log-mel [B, N // hop, mels], float32, of sounds [B, N]."""
-        mel = self.magnitude(wave) @ self.filters
-        return torch.log(mel.clamp_min(self.settings.floor))
+        return self._logarithm(self.magnitude(wave))
+
+    def unpadded(self, padded: Tensor) -> Tensor:
+        """Log-mel [B, T, mels] of T * hop samples with the `settings.edge` on each side that are there.
+
+        For sound that comes in pieces; samples [B, T * hop + 2 * edge], float32.
+        """
+        return self._logarithm(self._spectrum(padded).abs().transpose(1, 2))
 
     def magnitude(self, wave: Tensor) -> Tensor:
         """Magnitudes of the Fourier transform, float32 [B, N // hop, n_fft // 2 + 1]."""
@@ -53,15 +59,14 @@ class MelSpectrogram(nn.Module):
         frames = wave.shape[1] // settings.hop
         wave = F.pad(wave.float(), (0, max(0, edge + 1 - wave.shape[1])))
         padded = F.pad(wave[:, None], (edge, edge), mode="reflect")[:, 0]
-        spectrum = torch.stft(
-            padded,
-            settings.n_fft,
-            settings.hop,
-            window=self.window,
-            center=False,
-            return_complex=True,
-        )
-        return spectrum.abs().transpose(1, 2)[:, :frames]
+        return self._spectrum(padded).abs().transpose(1, 2)[:, :frames]
+
+    def _spectrum(self, padded: Tensor) -> Tensor:
+        n_fft, hop = self.settings.n_fft, self.settings.hop
+        return torch.stft(padded, n_fft, hop, window=self.window, center=False, return_complex=True)
+
+    def _logarithm(self, magnitude: Tensor) -> Tensor:
+        return torch.log((magnitude @ self.filters).clamp_min(self.settings.floor))
 
 
 def fourier_kernels(window: Tensor) -> Tensor:

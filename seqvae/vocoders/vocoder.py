@@ -22,6 +22,12 @@ class Vocoder(nn.Module, ABC):
     settings: MelSettings
     noise_width: int = 0
     """Random numbers that each frame takes; 0: nothing is random."""
+    past: int = 16
+    """Frames before a frame that its samples depend on: what a stream keeps."""
+    ahead: int = 4
+    """Frames behind a frame that its samples depend on: what a stream waits for."""
+    bounded: bool = False
+    """Whether that is all that they depend on; if not, a stream has what that gives nearly."""
 
     @abstractmethod
     def forward(self, mel: Tensor, noise: Tensor | None = None) -> Tensor:
