@@ -8,11 +8,11 @@ TRITON := triton==3.7.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval-env demo test lint bench bench-gpu conformity cubins clean
+.PHONY: help setup eval-env demo demo-speech test lint bench bench-gpu conformity cubins clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
-	@echo "variables: PYTHON=python3 (what creates .venv), ARGS= (passed to demo, bench, bench-gpu and cubins)"
+	@echo "variables: PYTHON=python3 (what creates .venv), ARGS= (passed to demo, demo-speech, bench, bench-gpu and cubins)"
 	@echo "pip's own settings apply: PIP_EXTRA_INDEX_URL can add an index that holds a CPU build of torch"
 
 setup: $(STAMP) ## create .venv with everything the other targets use (repeated only when needed)
@@ -46,6 +46,9 @@ $(EVAL)/.stamp: $(REFEREES)
 
 demo: $(STAMP) ## train on real text, evaluate, paraphrase, write the report
 	$(BIN)/seqvae demo text $(ARGS)
+
+demo-speech: $(STAMP) ## train on four synthetic voices, convert between them, write the report
+	$(BIN)/seqvae demo speech $(ARGS)
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check

@@ -28,6 +28,7 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
   seqvae serve BUNDLE                    a server and a page for a bundle
   seqvae bench kernels                   time the kernels against PyTorch's, from a checkout
   seqvae demo text                       all of the above on public-domain text, in minutes
+  seqvae demo speech                     the same on four synthetic voices
 
 `seqvae VERB --help` explains each. TEXT of - reads lines from standard input. Where RUN is of speech
 sample, reconstruct, interpolate, denoise and score read and write sound: `seqvae VERB RUN --help`.
@@ -198,13 +199,19 @@ def _report(argv: list[str]) -> None:
 def _demo(argv: list[str]) -> None:
     import tyro
 
-    from seqvae.tasks.demo import demo_text
+    kind = argv[0] if argv else "nothing"
+    if kind in ("-h", "--help"):
+        print("seqvae demo text | speech: see seqvae demo text --help, seqvae demo speech --help")
+    elif kind == "text":
+        from seqvae.tasks.demo import demo_text
 
-    if not argv or argv[0] != "text":
-        if not argv or argv[0] not in ("-h", "--help"):
-            raise UserError(f"demo of what? known: text; got {argv[0] if argv else 'nothing'!r}")
-        argv = ["text", *argv]
-    tyro.cli(demo_text, args=argv[1:], prog="seqvae demo text")
+        tyro.cli(demo_text, args=argv[1:], prog="seqvae demo text")
+    elif kind == "speech":
+        from seqvae.tasks.demo_speech import demo_speech
+
+        tyro.cli(demo_speech, args=argv[1:], prog="seqvae demo speech")
+    else:
+        raise UserError(f"demo of what? known: text, speech; got {kind!r}")
 
 
 def _bench(argv: list[str]) -> None:
