@@ -33,6 +33,7 @@ from seqvae.data.synthetic import sentences
 from seqvae.data.text import PAD
 from seqvae.decoders import Transformer
 from seqvae.training import Trainer
+from seqvae.training.material_text import TextMaterial
 
 TARGET = 1.5
 
@@ -161,13 +162,14 @@ def measure(
     trainer = Trainer(
         replace(base, data=str(corpus.path), run=str(folder / "run"), training=training)
     )
-    loader = trainer.loader
-    decoder, latent = base.model.decoder, trainer.model.need_latent().dimension
+    assert isinstance(trainer.material, TextMaterial)
+    loader = trainer.material.loader
+    decoder, latent = base.text.decoder, trainer.model.need_latent().dimension
     assert isinstance(decoder, Transformer)
     rows = max(1, round(len(loader.store) / loader.steps_per_epoch))
     plain = {
         name: PlainVae(
-            corpus.tokenizer.vocab_size, decoder, latent, base.model.max_length, name == "memory"
+            corpus.tokenizer.vocab_size, decoder, latent, base.text.max_length, name == "memory"
         )
         for name in ("memory", "added")
     }

@@ -12,12 +12,12 @@ import torch
 
 import seqvae
 from seqvae.config import Experiment, read_config, to_json, write_config
-from seqvae.data.corpus import Corpus
 from seqvae.errors import UserError
 from seqvae.training.distributed import Process
+from seqvae.training.material import Material
 
 
-def open_run(experiment: Experiment, corpus: Corpus, process: Process) -> None:
+def open_run(experiment: Experiment, material: Material, process: Process) -> None:
     """Create the run's folder, or check that it holds this very run.
 
     Raises:
@@ -35,9 +35,9 @@ def open_run(experiment: Experiment, corpus: Corpus, process: Process) -> None:
                 f"{run} holds a run with other settings: {_difference(before, experiment)}; "
                 "use another folder, or the same settings to resume it"
             )
-        if known.get("data_fingerprint") != corpus.fingerprint:
+        if known.get("data_fingerprint") != material.fingerprint:
             raise UserError(
-                f"{run} was trained on other data than {corpus.path} (its fingerprint differs); "
+                f"{run} was trained on other data than {material.path} (its fingerprint differs); "
                 "use another folder, or the same data to resume it"
             )
     elif process.main:
@@ -47,14 +47,13 @@ def open_run(experiment: Experiment, corpus: Corpus, process: Process) -> None:
             "python": platform.python_version(),
             "machine": platform.machine(),
             "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-            "data_fingerprint": corpus.fingerprint,
-            "labels": corpus.labels,
-            "pairs": corpus.has_pairs,
+            "data_fingerprint": material.fingerprint,
+            **material.facts(),
         }
         try:
             run.mkdir(parents=True, exist_ok=True)
             (run / "checkpoints").mkdir(exist_ok=True)
-            (run / "tokenizer.model").write_bytes(corpus.tokenizer.model)
+            material.furnish(run)
             partial = path.with_name(".config.json.partial")
             write_config(partial, experiment, **facts)
             partial.replace(path)

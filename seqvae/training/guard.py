@@ -1,10 +1,14 @@
 """The collapse guard: says in words when and why a latent is dying, and what is done about it."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, final
 
-from seqvae.objectives import ObjectiveChoice, RateTarget
+from seqvae.config import Experiment
+from seqvae.config_speech import Speech
+from seqvae.objectives import LevelRates, RateTarget
 
+Mode = Literal["remedy", "warn", "off"]
 Remedy = Literal["rate_target", "word_dropout"]
 
 # Below this much KL a sentence's latent cannot tell two classes of equal size apart (ln 2 = 0.69).
@@ -30,7 +34,24 @@ class Verdict:
     remedy: Remedy | None = None
 
 
-class CollapseGuard:
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with a model.
+
+    Attributes:
+        problem: short name.
+        words: the numbers, and why they are bad.
+        remedy: what would help, or None where only the user can act.
+        cure: the same in words.
+    """
+
+    problem: str
+    words: str
+    remedy: Remedy | None
+    cure: str
+
+
+class Guard(ABC):
     """Watches validations.
 
     Args:
@@ -38,59 +59,43 @@ class CollapseGuard:
         patience: progress of the run before it judges: every run starts with a silent latent.
     """
 
-    def __init__(self, mode: Literal["remedy", "warn", "off"], patience: float = 0.15) -> None:
+    def __init__(self, mode: Mode, patience: float = 0.15) -> None:
         self.mode, self.patience = mode, patience
         self.applied: list[Remedy] = []
         self.since = 0.0
         self.last: str | None = None
 
-    def judge(self, seen: dict[str, float], progress: float) -> Verdict:
+    @abstractmethod
+    def examine(self, seen: dict[str, Any]) -> Finding | None:
+        """What is wrong at a validation, or None."""
+
+    def judge(self, seen: dict[str, Any], progress: float) -> Verdict:
         """Judge a validation.
 
         Args:
-            seen: kl, mi, mi_cap, prior_gap (nats), active_units, dimensions.
+            seen: what it measured.
             progress: part of the run that is done.
         """
         if self.mode == "off" or progress < self.since + self.patience:
             return Verdict(None, "")
-        kl, mi, gap = seen["kl"], seen["mi"], seen["prior_gap"]
-        told = (
-            f"KL {kl:.2f} nats, MI {mi:.2f} (cap {seen['mi_cap']:.2f}), "
-            f"{seen['active_units']:.0f} of {seen['dimensions']:.0f} units active, prior gap {gap:.2f}"
-        )
-        if kl < DEAD_NATS:
-            problem, why = (
-                "collapsed",
-                _COLLAPSED,
-            )
-            remedy: Remedy = "rate_target"
-            cure = "from now on the weight of the KL is controlled to hold the target rate, starting low"
-        elif mi < LEAST_PART * min(kl, seen["mi_cap"]):
-            problem, why = (
-                "KL without information",
-                _UNINFORMED,
-            )
-            remedy, cure = "word_dropout", _DROPOUT_CURE
-        elif gap < LEAST_PART * min(kl, seen["mi_cap"]):
-            problem, why = (
-                "decoder ignores z",
-                "sentences cost almost the same with a z that is not theirs",
-            )
-            remedy, cure = "word_dropout", _DROPOUT_CURE
-        else:
+        found = self.examine(seen)
+        if found is None:
             self.last = None
             return Verdict(None, "")
-        again, self.last = self.last == problem, problem
-        words = f"{problem}: {told}; {why}"
+        again, self.last = self.last == found.problem, found.problem
+        words = f"{found.problem}: {found.words}"
+        if found.remedy is None:
+            # Advice is given once, not at every validation until the end.
+            return Verdict(None if again else found.problem, f"{words}; {found.cure}")
         if self.mode == "warn":
-            return Verdict(problem, words + "; only a warning, as told")
+            return Verdict(found.problem, words + "; only a warning, as told")
         if not again:
-            return Verdict(problem, words + "; acts if the next validation says the same")
-        if remedy in self.applied:
-            return Verdict(problem, words + "; its remedy is already in force")
-        self.applied.append(remedy)
+            return Verdict(found.problem, words + "; acts if the next validation says the same")
+        if found.remedy in self.applied:
+            return Verdict(found.problem, words + "; its remedy is already in force")
+        self.applied.append(found.remedy)
         self.since = progress
-        return Verdict(problem, f"{words}; remedy: {cure}", remedy)
+        return Verdict(found.problem, f"{words}; remedy: {found.cure}", found.remedy)
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
@@ -102,13 +107,38 @@ class CollapseGuard:
         self.last = state["last"]
 
 
-def rate_remedy(objective: ObjectiveChoice) -> RateTarget:
-    """What replaces `objective` after a collapse: its rate held from a low weight of the KL on."""
-    if isinstance(objective, RateTarget):
-        return replace(objective, start=LOW_START)
+@final
+class CollapseGuard(Guard):
+    """Watches the validations of a text model: kl, mi, mi_cap, prior_gap (nats), active_units, dimensions."""
+
+    def examine(self, seen: dict[str, Any]) -> Finding | None:
+        """See `Guard.examine`."""
+        kl, mi, gap = seen["kl"], seen["mi"], seen["prior_gap"]
+        told = (
+            f"KL {kl:.2f} nats, MI {mi:.2f} (cap {seen['mi_cap']:.2f}), "
+            f"{seen['active_units']:.0f} of {seen['dimensions']:.0f} units active, prior gap {gap:.2f}"
+        )
+        if kl < DEAD_NATS:
+            return Finding("collapsed", f"{told}; {_COLLAPSED}", "rate_target", RATE_CURE)
+        if mi < LEAST_PART * min(kl, seen["mi_cap"]):
+            words = f"{told}; {_UNINFORMED}"
+            return Finding("KL without information", words, "word_dropout", _DROPOUT_CURE)
+        if gap < LEAST_PART * min(kl, seen["mi_cap"]):
+            words = f"{told}; sentences cost almost the same with a z that is not theirs"
+            return Finding("decoder ignores z", words, "word_dropout", _DROPOUT_CURE)
+        return None
+
+
+def rate_remedy(experiment: Experiment) -> RateTarget | LevelRates:
+    """What replaces a run's objective after a collapse: its rate held from a low weight of the KL on."""
+    if isinstance(experiment.objective, RateTarget | LevelRates):
+        return replace(experiment.objective, start=LOW_START)
+    if isinstance(experiment.model, Speech):
+        return LevelRates(start=LOW_START)
     return RateTarget(start=LOW_START)
 
 
+RATE_CURE = "from now on the weight of the KL is controlled to hold the target rate, starting low"
 _DROPOUT_CURE = (
     "from now on 30 % of the decoder's input words are blanked in training, so that z is needed"
 )

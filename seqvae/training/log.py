@@ -138,7 +138,7 @@ class Meter:
 
 
 class Progress:
-    """The bar on the terminal: steps, tokens a second, the numbers that matter.
+    """The bar on the terminal: steps and the numbers that matter.
 
     Args:
         total: steps of the run.
@@ -158,20 +158,20 @@ class Progress:
             mininterval=pause,
             maxinterval=max(10.0, pause),
         )
-        self.began, self.tokens = time.monotonic(), 0
+        self.began, self.count = time.monotonic(), 0
 
-    def advance(self, tokens: int, shown: dict[str, float] | None = None) -> None:
-        """One step done, over `tokens` tokens."""
-        self.tokens += tokens
+    def advance(self, count: int, shown: dict[str, float] | None = None) -> None:
+        """One step done, over `count` tokens or frames."""
+        self.count += count
         self.bar.update()
         if shown:
             text = " ".join(f"{k} {v:.3g}" for k, v in shown.items())
             self.bar.set_postfix_str(text, refresh=False)
 
     @property
-    def tokens_per_second(self) -> float:
-        """Since this process began."""
-        return self.tokens / max(1e-9, time.monotonic() - self.began)
+    def speed(self) -> float:
+        """Tokens or frames a second since this process began."""
+        return self.count / max(1e-9, time.monotonic() - self.began)
 
     def say(self, text: str) -> None:
         """Print a line without breaking the bar."""

@@ -26,7 +26,7 @@ class Phases:
 
     def __init__(self, config: Training, model: SequenceVAE) -> None:
         self.config, self.model = config, model
-        active = model.latent is not None
+        active = bool(model.levels)
         self.autoencoder_until = config.autoencoder if active else 0.0
         self.tight_from = 1.0 - config.tighten if active and config.tighten else 2.0
         self.aggressive = active and config.aggressive > 0
@@ -59,9 +59,9 @@ class Phases:
         """Aggressive training: first let the encoder catch up with the decoder (He et al. 2019)."""
         if not self.aggressive or self.overrides(trainer.progress):
             return
-        assert self.model.latent is not None
-        encoder = list(self.model.latent.parameters())
-        ahead, recent, position = float("inf"), 0.0, trainer.loader.state()
+        levels = self.model.levels.values()
+        encoder = [parameter for level in levels for parameter in level.parameters()]
+        ahead, recent, position = float("inf"), 0.0, trainer.material.state()
         for inner in range(1, self.config.aggressive + 1):
             trainer.optimizer.zero_grad(set_to_none=True)
             batch, _ = trainer.next_batch()
@@ -71,15 +71,15 @@ class Phases:
                 parameter.grad = None
             if math.isfinite(float(clip_grad_norm_(encoder, self.config.clip))):
                 trainer.optimizer.step()
-            per_token = float(loss.total.detach()) / float(batch.predicted_tokens / batch.size)
+            per_step = float(loss.total.detach()) / (trainer.material.count(batch) / batch.size)
             # Averaged over processes: all of them must take the same number of steps.
-            recent += trainer.process.mean({"loss": per_token})["loss"]
+            recent += trainer.process.mean({"loss": per_step})["loss"]
             if inner % 10 == 0:
                 if recent >= ahead:
                     break
                 ahead, recent = recent, 0.0
         # The looks ahead do not use up the epoch: the outer step sees the batch that was due.
-        trainer.loader.load_state(position)
+        trainer.material.load_state(position)
 
     def after_validation(self, measured: dict[str, Any]) -> None:
         """Aggressive training stops for good when the mutual information stops rising."""
@@ -103,12 +103,9 @@ class Phases:
 
     def _reset_decoder(self, trainer: "Trainer") -> None:
         self.decoder_reset = True
-        config = trainer.experiment.model
         # Not the noise of the step before: a resumed run has not drawn that, other ranks drew other.
         torch.manual_seed(trainer.experiment.seed + 1)
-        fresh = config.decoder.build(
-            self.model.latent.dimension if self.model.latent else None, config.max_length
-        )
+        fresh = trainer.material.fresh_decoder(self.model)
         self.model.decoder.load_state_dict(fresh.state_dict())
         for parameter in self.model.decoder.parameters():
             trainer.optimizer.state.pop(parameter, None)
@@ -116,9 +113,9 @@ class Phases:
             trainer.ema.restart("decoder.")
 
     def _freeze(self) -> None:
-        assert self.model.latent is not None
         self.frozen = True
-        self.model.latent.requires_grad_(False)
-        for module in self.model.latent.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.eval()
+        for level in self.model.levels.values():
+            level.requires_grad_(False)
+            for module in level.modules():
+                if isinstance(module, torch.nn.Dropout):
+                    module.eval()

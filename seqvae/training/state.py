@@ -45,7 +45,7 @@ def save(run: "Trainer") -> None:
             tensors["ema"] = run.ema.values
         state = {
             "step": run.step,
-            "loader": run.loader.state(),
+            "loader": run.material.state(),
             "objective": run.objective.state(),
             "word_dropout": run.model.word_dropout,
             "guard": run.guard.state(),
@@ -97,11 +97,11 @@ def _restore(run: "Trainer", tensors: dict[str, dict[str, Tensor]], state: dict[
     run.skipped, run.bad, run.measured = state["skipped"], state["bad"], state["measured"]
     run.guard.load_state(state["guard"])
     if "rate_target" in run.guard.applied:
-        run.objective = rate_remedy(run.experiment.objective).build()
+        run.objective = rate_remedy(run.experiment).build()
     run.objective.load_state(state["objective"])
     run.model.word_dropout = state["word_dropout"]
     run.meter.load_state(state["meter"])
-    run.loader.load_state(state["loader"])
+    run.material.load_state(state["loader"])
 
 
 def _weights(run: "Trainer") -> dict[str, Tensor]:

@@ -14,20 +14,19 @@ from torch.nn.utils import clip_grad_norm_
 
 from seqvae.batch import Batch
 from seqvae.config import Experiment
-from seqvae.data.corpus import Corpus
-from seqvae.data.loader import Loader
-from seqvae.data.noise import corrupt
+from seqvae.data.storage import LongArray
 from seqvae.errors import UserError
-from seqvae.objectives import Loss, Objective, RateTarget
+from seqvae.objectives import Loss, Objective
 from seqvae.training import distributed
 from seqvae.training.ema import MovingAverage
 from seqvae.training.folder import delete_run, open_run
-from seqvae.training.guard import CollapseGuard, rate_remedy
+from seqvae.training.guard import rate_remedy
 from seqvae.training.log import Meter, Progress, RunLog
+from seqvae.training.material_choice import open_material
 from seqvae.training.optimizer import build_optimizer, learning_rate
 from seqvae.training.phases import Phases
 from seqvae.training.state import resume, save, write_weights
-from seqvae.training.validation import Validation, in_words
+from seqvae.training.validation import at_rate
 
 LOG_EVERY = 20
 
@@ -50,38 +49,22 @@ class Trainer:
             torch.set_num_threads(config.threads)
         self.process = distributed.join(config.device)
         self.device = self.process.device
-        self.corpus = Corpus.open(experiment.data)
-        open_run(experiment, self.corpus, self.process)
-        self.pairs = self.corpus.has_pairs
+        self.material = open_material(experiment, self.process)
+        open_run(experiment, self.material, self.process)
         torch.manual_seed(experiment.seed)
-        self.model = experiment.model.build(
-            self.corpus.tokenizer.vocab_size, latent=experiment.latent == "vae"
-        ).to(self.device)
-        self.loader = Loader(
-            self.corpus.split("train"),
-            tokens_per_batch=config.tokens_per_batch,
-            seed=experiment.seed,
-            rank=self.process.rank,
-            world=self.process.world,
-            max_length=experiment.model.max_length,
-            pairs=self.pairs,
-        )
-        self.validation = Validation(
-            self.corpus.split("valid"),
-            limit=config.validate_sequences,
-            tokens_per_batch=max(config.tokens_per_batch, 2 * experiment.model.max_length),
-            max_length=experiment.model.max_length,
-            pairs=self.pairs,
-            device=self.device,
-        )
-        self.batch_tokens = self._tokens_per_step()
-        epoch_steps = max(1, self.loader.steps_per_epoch // config.accumulate)
+        self.model = self.material.build().to(self.device)
+        self.validation = self.material.validation()
+        # Of an average step of this process.
+        self.step_values = self.material.values_per_batch * config.accumulate
+        epoch_steps = max(1, self.material.batches_per_epoch // config.accumulate)
         self.total = config.steps or max(1, round(config.epochs * epoch_steps))
-        self.validate_every = config.validate_every or max(1, min(epoch_steps, self.total // 5))
+        self.validate_every = config.validate_every or self.material.validate_every(
+            self.total, epoch_steps
+        )
         self.objective: Objective = experiment.objective.build()
         self.optimizer = build_optimizer(self.model, config)
         self.ema = MovingAverage(self.model, config.ema) if config.ema else None
-        self.guard = CollapseGuard(config.guard if self.model.latent is not None else "off")
+        self.guard = self.material.guard(config.guard if self.model.levels else "off")
         self.phases = Phases(config, self.model)
         self.meter = Meter()
         self.step = 0
@@ -115,15 +98,6 @@ class Trainer:
                 self.network, device_ids=[self.device] if self.device.type == "cuda" else None
             )
 
-    def _tokens_per_step(self) -> float:
-        """Predicted tokens of an average step of this process."""
-        store = self.corpus.split("train")
-        lengths = store.target_lengths if self.pairs else store.lengths
-        assert lengths is not None
-        average = float(lengths.mean()) + 1.0
-        sequences = len(lengths) / (self.loader.steps_per_epoch * self.process.world)
-        return average * sequences * self.config.accumulate
-
     @property
     def progress(self) -> float:
         """Part of the run that is done."""
@@ -139,14 +113,14 @@ class Trainer:
         try:
             while not self.finished:
                 self.phases.enter(self.progress, self)
-                tokens, shown = self._train_step()
+                count, shown = self._train_step()
                 self.step += 1
-                bar.advance(tokens, shown)
+                bar.advance(count, shown)
                 if self.step % LOG_EVERY == 0 or self.step == self.total:
                     row = {"step": self.step, "split": "train", **self.meter.take()}
                     row["skipped"] = self.skipped
                     self.log.write("metrics.jsonl", row)
-                    speed = {"step": self.step, "tokens_per_second": bar.tokens_per_second}
+                    speed = {"step": self.step, f"{self.material.unit}_per_second": bar.speed}
                     self.log.write("timing.jsonl", speed)
                 if self.step % self.validate_every == 0 or self.step == self.total:
                     self.measured = self._validate(bar)
@@ -169,21 +143,22 @@ class Trainer:
         self.phases.before_step(self)
         self.optimizer.zero_grad(set_to_none=True)
         statistics = [buffer.clone() for buffer in self.statistics]
-        tokens, rows = 0, 0
+        count, rows = 0, 0
         sums: dict[str, float] = {}
         indices = []
         for part in range(self.config.accumulate):
             batch, raw_indices = self.next_batch(part)
             indices.append(raw_indices)
-            tokens += int(batch.predicted_tokens)
+            count += self.material.count(batch)
             last = part == self.config.accumulate - 1
             with contextlib.nullcontext() if last else self._no_sync():
                 loss = self.loss(batch)
                 # Every sequence weighs the same, whatever the size of its batch; the constant
-                # makes the gradient's norm that of a loss per token, which `clip` expects.
-                (loss.total * (batch.size / self.batch_tokens)).backward()  # type: ignore[no-untyped-call]
+                # makes the gradient's norm that of a loss per value, which `clip` expects.
+                (loss.total * (batch.size / self.step_values)).backward()  # type: ignore[no-untyped-call]
             rows += batch.size
-            for name, value in {**loss.shown, "loss": loss.total.detach()}.items():
+            shown = {**loss.shown, **self.material.shown(batch, loss)}
+            for name, value in {**shown, "loss": loss.total.detach()}.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * batch.size
         norm = float(clip_grad_norm_(self.model.parameters(), self.config.clip))
         sums = self.process.mean({**sums, "sequences": float(rows)})
@@ -192,34 +167,21 @@ class Trainer:
             for buffer, before in zip(self.statistics, statistics, strict=True):
                 buffer.copy_(before)
             self._skip(np.concatenate(indices), norm)
-            return tokens, {}
+            return count, {}
         self.bad = 0
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update(self.step + 1)
-        if "kl" in sums and not self.phases.overrides(self.progress):
-            self.objective.observe(sums["kl"] / size, size)
+        means = {name: value / size for name, value in sums.items()}
+        if "kl" in means and not self.phases.overrides(self.progress):
+            self.objective.observe(means["kl"], size, means)
         self.meter.add(sums, size, {"learning_rate": rate, "gradient_norm": norm})
-        return tokens, {k: sums[k] / size for k in ("reconstruction", "kl", "beta") if k in sums}
+        return count, self.material.headline(means)
 
-    def next_batch(self, part: int = 0) -> tuple[Batch, np.ndarray]:
-        """The next batch on the device, corrupted where the run says so, and its indices."""
-        raw = self.loader.next_batch()
-        batch = Batch.from_raw(raw)
-        noise = self.config.noise
-        if noise.is_active:
-            generator = np.random.default_rng(
-                [self.experiment.seed, self.step, self.process.rank, part]
-            )
-            values, lengths = corrupt(
-                batch.encoder_values.numpy(),
-                batch.encoder_lengths.numpy(),
-                noise,
-                self.corpus.tokenizer.vocab_size,
-                generator,
-            )
-            batch = batch.with_source(values, lengths)
-        return batch.to(self.device), raw.indices
+    def next_batch(self, part: int = 0) -> tuple[Batch, LongArray]:
+        """The next batch on the device, and its positions in the training split."""
+        batch, indices = self.material.next_batch(self.step, part)
+        return batch.to(self.device), indices
 
     def loss(self, batch: Batch) -> Loss:
         """The loss of a batch under the phase that the run is in."""
@@ -251,12 +213,11 @@ class Trainer:
         if self.bad >= self.config.bad_steps:
             rank = f"_{self.process.rank}" if self.process.world > 1 else ""
             path = self.run / f"bad_batch_{self.step}{rank}.json"
-            store = self.corpus.split("train")
-            texts = [self.corpus.tokenizer.decode(store.tokens(int(i)).tolist()) for i in indices]
-            path.write_text(json.dumps({"indices": indices.tolist(), "texts": texts}, indent=1))
+            content = {"indices": indices.tolist(), **self.material.describe(indices)}
+            path.write_text(json.dumps(content, indent=1))
             raise UserError(
                 f"{self.bad} steps in a row gave a loss or gradient that is not finite (step {self.step}); "
-                f"the batch is in {path}: look for broken text there, lower "
+                f"the batch is in {path}: {self.material.bad_batch_advice}, lower "
                 "--training.learning-rate, or use --training.precision float32"
             )
 
@@ -268,39 +229,32 @@ class Trainer:
             # Until the rate is reached the newest weights are the nearest to it.
             if self.process.main and (improved or self.best is None):
                 write_weights(self, "best", measured)
-        bar.say(f"step {self.step}: {in_words(measured)}")
+        bar.say(f"step {self.step}: {self.validation.in_words(measured)}")
         self.phases.after_validation(measured)
         if self.phases.overrides(self.progress):
             return measured
         if "kl" in measured:
-            self.objective.calibrate(measured["kl"])
-        verdict = self.guard.judge(measured, self.progress) if self.model.latent else None
+            self.objective.calibrate(measured["kl"], measured)
+        verdict = self.guard.judge(measured, self.progress) if self.model.levels else None
         if verdict is not None and verdict.problem:
             row = {"step": self.step, "event": verdict.problem, "words": verdict.words}
             self.log.write("guard.jsonl", row)
             bar.say(f"GUARD at step {self.step}: {verdict.words}")
             if verdict.remedy == "rate_target":
-                self.objective = rate_remedy(self.experiment.objective).build()
+                self.objective = rate_remedy(self.experiment).build()
             elif verdict.remedy == "word_dropout":
                 self.model.word_dropout = max(0.3, self.model.word_dropout)
         return measured
 
     def _improved(self, measured: dict[str, Any]) -> bool:
         """Whether these are the best weights so far, at the wanted rate."""
-        config = self.experiment.objective
-        # Before the rate is reached a lower bound only says that z is still silent.
-        if (
-            self.model.latent is not None
-            and isinstance(config, RateTarget)
-            and abs(measured["kl"] / config.rate - 1) > 0.05
-        ):
+        found = measured[self.validation.criterion]
+        if not at_rate(self.experiment.objective, measured) or not math.isfinite(found):
             return False
-        if not math.isfinite(measured["bound"]):
-            return False
-        better = self.best is None or measured["bound"] < self.best
+        better = self.best is None or found < self.best
         self.waited = 0 if better else self.waited + 1
         if better:
-            self.best = measured["bound"]
+            self.best = found
         return better
 
     @property
