@@ -14,12 +14,13 @@ STEP = 0.01
 
 # Hum of the mains and rumble lie below, Hz; in some recordings they hold ten times the power of the voice.
 _LOWEST = 150.0
-# Decibels: how quiet the loudest tenths of a second of a recording with nothing in it are, how far below
-# them pauses are believed to be, and below which range pauses cannot be told from speech.
-_SILENT, _DEEPEST, _FLAT = -70.0, -60.0, 12.0
-# Decibels above the noise, and share of the range between noise and speech, at which speech begins.
-_MARGIN, _SHARE = 6.0, 0.3
-_TINY = 1e-14
+SILENT, DEEPEST, FLAT = -70.0, -60.0, 12.0
+"""Decibels: how quiet the loudest tenths of a second of a recording with nothing in it are, how far below
+them pauses are believed to be, and below which range pauses cannot be told from speech."""
+MARGIN, SHARE = 6.0, 0.3
+"""Decibels above the noise, and share of the range between noise and speech, at which speech begins."""
+TINY = 1e-14
+"""Power that counts as none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +47,7 @@ class Energy:
     @property
     def silent(self) -> bool:
         """Whether there is nothing to hear."""
-        return self.top < _SILENT
+        return self.top < SILENT
 
     def speech(self) -> Flags:
         """Which moments are louder than the pauses, [n]; all of them where there are no pauses."""
@@ -54,10 +55,10 @@ class Energy:
             return np.zeros(len(self), np.bool_)
         decibels = _decibels(self.power)
         top = self.top
-        noise = max(float(np.percentile(decibels, 5.0)), top + _DEEPEST)
-        if top - noise < _FLAT:
+        noise = max(float(np.percentile(decibels, 5.0)), top + DEEPEST)
+        if top - noise < FLAT:
             return np.ones(len(self), np.bool_)
-        flags: Flags = decibels > noise + max(_MARGIN, _SHARE * (top - noise))
+        flags: Flags = decibels > noise + max(MARGIN, SHARE * (top - noise))
         return flags
 
     def loudness(self) -> float:
@@ -71,14 +72,19 @@ class EnergyMeter:
 
     Args:
         rate: samples per second, Hz.
+
+    Attributes:
+        step: samples from one measurement to the next.
+        window: of a measurement, its squares sum to 1, float32 [2 * step].
+        first: lowest Fourier bin of a measurement that counts.
     """
 
     def __init__(self, rate: int) -> None:
         self.step = max(1, round(rate * STEP))
         size = 2 * self.step
         window = np.hanning(size + 1)[:size]
-        self._window = (window / math.sqrt(float((window**2).sum()))).astype(np.float32)
-        self._first = min(math.ceil(_LOWEST * size / rate), self.step)
+        self.window = (window / math.sqrt(float((window**2).sum()))).astype(np.float32)
+        self.first = min(math.ceil(_LOWEST * size / rate), self.step)
         self._rest: Floats = np.zeros(0, np.float32)
         self._parts: list[Floats] = []
 
@@ -101,7 +107,7 @@ class EnergyMeter:
     def _measure(self, samples: Floats) -> Floats:
         hops = samples.reshape(-1, self.step)
         frames = np.concatenate([hops[:-1], hops[1:]], axis=1)
-        spectrum = np.fft.rfft(frames * self._window, axis=1)[:, self._first :]
+        spectrum = np.fft.rfft(frames * self.window, axis=1)[:, self.first :]
         power = spectrum.real**2 + spectrum.imag**2
         # Two halves of a spectrum, of which one is kept; Parseval's division is in the window's scale.
         mean_square: Floats = (2.0 * power.sum(axis=1) / frames.shape[1]).astype(np.float32)
@@ -116,4 +122,4 @@ def energy_of(samples: Floats, rate: int) -> Energy:
 
 
 def _decibels(power: Any) -> Any:  # noqa: ANN401 (a number or an array)
-    return 10.0 * np.log10(np.maximum(power, _TINY))
+    return 10.0 * np.log10(np.maximum(power, TINY))
