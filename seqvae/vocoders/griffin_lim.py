@@ -74,11 +74,18 @@ def griffin_lim(
     """
     spectra, before = start, torch.zeros_like(start)
     for _ in range(iterations):
-        rebuilt = transform(transform.inverse(spectra))
-        moved = rebuilt - before * (momentum / (1.0 + momentum))
-        norm = moved.square().sum(2).add(TINY).rsqrt()
-        spectra, before = moved * (magnitude * norm)[:, :, None], rebuilt
+        spectra, before = griffin_lim_round(spectra, before, magnitude, transform, momentum)
     return transform.inverse(spectra)
+
+
+def griffin_lim_round(
+    spectra: Tensor, before: Tensor, magnitude: Tensor, transform: Transform, momentum: float
+) -> tuple[Tensor, Tensor]:
+    """The next `spectra` and `before` of `griffin_lim`; graphs loop over it."""
+    rebuilt = transform(transform.inverse(spectra))
+    moved = rebuilt - before * (momentum / (1.0 + momentum))
+    norm = moved.square().sum(2).add(TINY).rsqrt()
+    return moved * (magnitude * norm)[:, :, None], rebuilt
 
 
 @final
