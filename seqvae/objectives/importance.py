@@ -33,4 +33,4 @@ class ImportanceWeightedObjective(Objective):
             return loss
         weights = terms.log_ratio - terms.reconstruction
         bound = -(weights.logsumexp(0) - math.log(len(weights))).mean()
-        return Loss(bound, {**loss.shown, "bound": bound.detach()})
+        return Loss(bound + terms.penalty, {**loss.shown, "bound": bound.detach()})

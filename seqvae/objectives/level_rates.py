@@ -1,6 +1,5 @@
 """A rate for each level of a speech model: content in bits per second, style in nats per recording."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
@@ -8,13 +7,11 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from seqvae.objectives.objective import Loss, Objective, Terms
+from seqvae.objectives.objective import BIT_RATE, CONTENT, Loss, Objective, Terms
 from seqvae.objectives.rate_controller import Kind, RateController
 
-CONTENT = "content"
-"""The level whose rate is one of time."""
-BITS = "bits_per_second"
-"""Name under which the rate of the content is shown and measured."""
+BETA = "beta_"
+"""Begins the names under which the weights of the levels are shown."""
 
 
 @dataclass(frozen=True)
@@ -71,14 +68,13 @@ class LevelRatesObjective(Objective):
             return Loss(total, shown)
         plain = torch.zeros_like(reconstruction)
         for name, dimensions in terms.kl_dimensions.items():
-            kl = dimensions.sum(-1)
+            kl = dimensions.sum(-1).mean()
             beta = self._of(name).beta
-            total = total + beta * kl.mean()
-            plain = plain + kl.mean().detach()
-            shown |= {f"kl_{name}": kl.mean().detach(), f"beta_{name}": beta}
-            if name == CONTENT and terms.seconds is not None:
-                shown[BITS] = (kl.sum() / terms.seconds.sum() / math.log(2)).detach()
-        shown |= {name: cost.mean().detach() for name, cost in terms.penalties.items()}
+            total = total + beta * kl
+            plain = plain + kl.detach()
+            shown |= {name: kl.detach(), f"{BETA}{name}": beta}
+        shown |= terms.rates
+        shown |= {f"{name}_penalty": cost.mean().detach() for name, cost in terms.penalties.items()}
         # One number for all levels: what a nat cost on the average.
         weighted = (total - reconstruction - terms.penalty).detach()
         return Loss(total, {**shown, "kl": plain, "beta": float(weighted / plain.clamp_min(1e-9))})
@@ -90,19 +86,20 @@ class LevelRatesObjective(Objective):
         if shown is None:
             self.style.observe(kl, weight)
             return
-        if BITS in shown:
-            self.content.observe(shown[BITS], weight)
-        above = [name for name in shown if name.startswith("kl_") and name != f"kl_{CONTENT}"]
-        for name in above:
-            self.style.observe(shown[name], weight)
+        if BIT_RATE in shown:
+            self.content.observe(shown[BIT_RATE], weight)
+        levels = [name.removeprefix(BETA) for name in shown if name.startswith(BETA)]
+        for name in levels:
+            if name != CONTENT:
+                self.style.observe(shown[name], weight)
 
     def calibrate(self, kl: float, measured: Mapping[str, Any] | None = None) -> None:
         """See `Objective.calibrate`.
 
         The style's rate is that of crops: whole recordings tell more of a voice.
         """
-        if measured is not None and BITS in measured:
-            self.content.calibrate(measured[BITS])
+        if measured is not None and BIT_RATE in measured:
+            self.content.calibrate(measured[BIT_RATE])
 
     def state(self) -> dict[str, Any]:
         """See `Objective.state`."""

@@ -1,5 +1,6 @@
 """What flows into and out of an objective, and what an objective is."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+CONTENT = "content"
+"""The level whose rate is one of time: it has a vector every few steps."""
+BIT_RATE = "bit_rate"
+"""Name under which the rate of the content, bit/s, is shown and measured."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,16 @@ class Terms:
     def penalty(self) -> Tensor | float:
         """Mean over sequences of all penalties, 0-d; 0.0 where there are none."""
         return sum((cost.mean() for cost in self.penalties.values()), 0.0)
+
+    @property
+    def rates(self) -> dict[str, Tensor]:
+        """Mean KL of each level in nats, 0-d, and the bit/s of the content; none where steps have no duration."""
+        if self.seconds is None:
+            return {}
+        rates = {name: kl.detach().sum(-1).mean() for name, kl in self.kl_dimensions.items()}
+        if CONTENT in rates:
+            rates[BIT_RATE] = rates[CONTENT] / (self.seconds.mean() * math.log(2))
+        return rates
 
     @property
     def kl(self) -> Tensor:
@@ -111,5 +127,6 @@ def negative_elbo(terms: Terms, beta: float, kl: Tensor | None = None) -> Loss:
         "reconstruction": reconstruction.detach(),
         "kl": plain.detach(),
         "beta": beta,
+        **terms.rates,
     }
     return Loss(total + terms.penalty, shown)

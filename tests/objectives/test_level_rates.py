@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seqvae.objectives import LevelRates, Terms
-from seqvae.objectives.level_rates import BITS
+from seqvae.objectives.objective import BIT_RATE
 
 
 def terms(content: float, style: float, seconds: float = 2.0) -> Terms:
@@ -30,7 +30,7 @@ def test_each_level_reaches_its_own_rate() -> None:
     for _ in range(3000):
         loss = objective(terms(bits * 2.0 * math.log(2), style), 0.5)
         shown = {name: float(value) for name, value in loss.shown.items()}
-        assert shown[BITS] == pytest.approx(bits, rel=1e-5)
+        assert shown[BIT_RATE] == pytest.approx(bits, rel=1e-5)
         objective.observe(shown["kl"], 4.0, shown)
         bits += 0.05 * (400 * math.log1p(2 / float(shown["beta_content"])) - bits)
         style += 0.05 * (6 * math.log1p(5 / float(shown["beta_style"])) - style)
@@ -43,8 +43,8 @@ def test_the_rate_in_use_is_held_not_that_of_crops() -> None:
     betas = []
     for objective, measured in ((crops, 300.0), (use, 360.0)):
         for _ in range(600):
-            objective.observe(0.0, 4.0, {BITS: 300.0})
-            objective.calibrate(0.0, {BITS: measured})
+            objective.observe(0.0, 4.0, {BIT_RATE: 300.0})
+            objective.calibrate(0.0, {BIT_RATE: measured})
         betas.append(objective.content.beta)
     assert betas[1] > 1.5 * betas[0]
 
@@ -52,8 +52,8 @@ def test_the_rate_in_use_is_held_not_that_of_crops() -> None:
 def test_a_longer_recording_has_no_higher_rate() -> None:
     objective = LevelRates().build()
     short, long = objective(terms(100.0, 5.0, 1.0), 0.0), objective(terms(200.0, 5.0, 2.0), 0.0)
-    assert float(short.shown[BITS]) == pytest.approx(float(long.shown[BITS]))
-    assert float(short.shown[BITS]) == pytest.approx(100.0 / math.log(2))
+    assert float(short.shown[BIT_RATE]) == pytest.approx(float(long.shown[BIT_RATE]))
+    assert float(short.shown[BIT_RATE]) == pytest.approx(100.0 / math.log(2))
 
 
 def test_penalties_are_added_as_they_are_and_shown() -> None:
@@ -66,5 +66,5 @@ def test_penalties_are_added_as_they_are_and_shown() -> None:
     )
     without, loss = (LevelRates().build()(t, 0.0) for t in (plain, with_penalty))
     assert float((loss.total - without.total).detach()) == pytest.approx(7.0, abs=1e-4)
-    assert float(loss.shown["pitch"]) == 7.0
+    assert float(loss.shown["pitch_penalty"]) == 7.0
     assert loss.shown["beta"] == pytest.approx(without.shown["beta"])
