@@ -10,10 +10,12 @@ from torch import Tensor
 from seqvae.errors import UserError
 from seqvae.posteriors import FrameGaussian
 from seqvae.tasks.chunks import Array, Chunking
+from seqvae.tasks.f0 import F0, f0_of, stretched
 from seqvae.tasks.frame_noise import frame_noise
 from seqvae.tasks.recording import Recording
 from seqvae.tasks.render import Change, Window, render
-from seqvae.tasks.voice import Voice, VoiceLike, heard_voice
+from seqvae.tasks.speakers import speakers_of
+from seqvae.tasks.voice import Voice, VoiceLike, heard, heard_voice
 
 if TYPE_CHECKING:
     from seqvae.tasks.speech_model import SpeechModel
@@ -35,8 +37,8 @@ class Conversion:
     noise_scale: float = 0.0
     """Width of the content's noise: 0 takes the most probable content, 1 the posterior's own width."""
     f0: Literal["none", "statistics"] = "none"
-    """statistics: the source's pitch is moved to the mean and spread of the target's first (needs
-    pyworld); none: the model decides."""
+    """none: the source's melody, at the pitch of the target; statistics: made as lively as the target's
+    as well (the spread of the logarithm of its pitch)."""
     seed: int = 0
     """Fixes everything random."""
 
@@ -80,12 +82,46 @@ def convert(
     if conversion.strength != 1.0:
         mine = heard_voice(model, [recording]) if own is None else model.voice(own)
         target = mine.towards(target, conversion.strength)
-    change = speaking(model, target, conversion.noise_scale, conversion.seed)
+    melody: tuple[F0, F0] | None = None
+    if conversion.f0 == "statistics":
+        melody = melodies(model, recording, target)
+    change = speaking(model, target, conversion.noise_scale, conversion.seed, melody)
     return render(model, recording, change, chunking, conversion.seed)
 
 
-def speaking(model: "SpeechModel", voice: Voice, noise_scale: float = 0.0, seed: int = 0) -> Change:
-    """The same content, and course of the pitch, in `voice`."""
+def melodies(model: "SpeechModel", recording: Recording, target: Voice) -> tuple[F0, F0] | None:
+    """Pitch statistics of a recording and of the voice that it shall be said in.
+
+    None where the recording has no voiced sound to speak of.
+
+    Raises:
+        UserError: the model reads no pitch, or that of the target is not known.
+    """
+    own = f0_of(model, (window.mel for window in heard(model, recording)))
+    wanted = target.f0
+    if wanted is None and target.name in model.speakers:
+        wanted = speakers_of(model).pitch(model.speakers.index(target.name))
+    if wanted is None:
+        raise UserError(f"f0 statistics: there is no voiced sound to measure in {target.name}")
+    return None if own is None else (own, wanted)
+
+
+def speaking(
+    model: "SpeechModel",
+    voice: Voice,
+    noise_scale: float = 0.0,
+    seed: int = 0,
+    melody: tuple[F0, F0] | None = None,
+) -> Change:
+    """The same content, and course of the pitch, in `voice`.
+
+    Args:
+        model: any speech model.
+        voice: who shall speak.
+        noise_scale: see `Conversion`.
+        seed: see `Conversion`.
+        melody: pitch of the source, and the one whose liveliness it shall have.
+    """
 
     def change(window: Window) -> Tensor:
         posterior = model.model.content(window.mel)
@@ -96,6 +132,8 @@ def speaking(model: "SpeechModel", voice: Voice, noise_scale: float = 0.0, seed:
             noise = frame_noise(seed, first, z.shape[1], z.shape[2], z.device)
             z = z + noise_scale * torch.exp(0.5 * posterior.log_variance) * noise
         pitch = model.model.contour(window.mel)
+        if melody is not None and pitch is not None:
+            pitch = stretched(pitch, *melody)
         return model.model.frames(z, voice.condition[None], window.mel.shape[1], pitch)
 
     return change

@@ -1,7 +1,8 @@
 """`Voice`: who shall speak, by a speaker's name or from recordings."""
 
 import difflib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +14,11 @@ from seqvae.data.speech.audio import Sound
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
 from seqvae.likelihoods import FrameLikelihood
+from seqvae.tasks.f0 import F0, f0_of
 from seqvae.tasks.outputs import sounds_in
 from seqvae.tasks.recording import Recording, SoundLike
-from seqvae.tasks.render import listen
-from seqvae.tasks.speaker_styles import speaker_style
+from seqvae.tasks.render import Window, listen
+from seqvae.tasks.speakers import speakers_of
 
 if TYPE_CHECKING:
     from seqvae.tasks.speech_model import SpeechModel
@@ -36,14 +38,17 @@ class Voice:
     Attributes:
         name: for messages and file names.
         condition: shape [C], float32: style vector, table row, or both.
+        f0: where its pitch lies, where that is known.
     """
 
     name: str
     condition: Tensor
+    f0: F0 | None = None
 
     def towards(self, other: "Voice", strength: float) -> "Voice":
         """The voice at `strength` of the way to `other`: 0 this one, 1 the other, above 1 past it."""
-        return Voice(other.name, torch.lerp(self.condition, other.condition, strength))
+        f0 = self.f0.towards(other.f0, strength) if self.f0 and other.f0 else other.f0
+        return Voice(other.name, torch.lerp(self.condition, other.condition, strength), f0)
 
 
 VoiceLike = Voice | SoundLike | Sequence[SoundLike]
@@ -81,10 +86,16 @@ def voice(model: "SpeechModel", who: VoiceLike) -> Voice:
 
 
 def named_voice(model: "SpeechModel", name: str) -> Voice:
-    """The voice of a speaker of the run; of a style encoder, the mean over its recordings."""
+    """The voice of a speaker of the run; of a style encoder, the mean over its recordings.
+
+    Raises:
+        UserError: that mean is not known yet, and the corpus of the run is gone.
+    """
     speaker = model.speakers.index(name)
-    style = speaker_style(model, speaker) if model.hears_voices else None
-    return Voice(name, model.condition(style, speaker))
+    if model.hears_voices:
+        known = speakers_of(model)
+        return Voice(name, model.condition(known.style(speaker), speaker), known.pitch(speaker))
+    return Voice(name, model.condition(None, speaker))
 
 
 def heard_voice(model: "SpeechModel", recordings: Sequence[Recording], name: str = "own") -> Voice:
@@ -99,18 +110,22 @@ def heard_voice(model: "SpeechModel", recordings: Sequence[Recording], name: str
     speaker: int | None = None
     if model.model.labels is not None:
         speaker = likely_speaker(model, recordings[0], style)
-    return Voice(name, model.condition(style, speaker))
+    f0: F0 | None = None
+    if model.model.pitch is not None:
+        f0 = f0_of(model, (window.mel for one in recordings for window in heard(model, one)))
+    return Voice(name, model.condition(style, speaker), f0)
+
+
+def heard(model: "SpeechModel", recording: Recording) -> Iterator[Window]:
+    """The first windows of a recording, a minute of it."""
+    limit = LISTEN * model.settings.sample_rate
+    return itertools.takewhile(lambda window: window.first < limit, listen(model, recording))
 
 
 def styles(model: "SpeechModel", recording: Recording) -> Tensor:
     """Means of the style posterior for the first windows of a recording, shape [N, D]."""
-    found = []
     with evaluating(model.model):
-        for window in listen(model, recording):
-            found.append(model.model.style(window.mel).mean)
-            if len(window.samples) * len(found) >= LISTEN * model.settings.sample_rate:
-                break
-    return torch.cat(found)
+        return torch.cat([model.model.style(w.mel).mean for w in heard(model, recording)])
 
 
 def likely_speaker(model: "SpeechModel", recording: Recording, style: Tensor | None) -> int:

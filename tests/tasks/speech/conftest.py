@@ -1,19 +1,24 @@
 """Tiny untrained speech models with their statistics set, so that frames look like speech."""
 
+import dataclasses
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
+from seqvae.config import Experiment, write_config
 from seqvae.config_speech import Speech
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.decoders import FilmConv
 from seqvae.encoders import ContentConv, PitchConv, StyleConv
 from seqvae.tasks.speech_model import SpeechModel
-from seqvae.vocoders import GriffinLim
+from seqvae.training.checkpoint import write_checkpoint
+from seqvae.vocoders import GriffinLim, save_vocoder
 
 SPEAKERS = ["anna", "ben", "cleo"]
+VOCODER = GriffinLim(iterations=2, inverse="pseudo")
 
 
 def tiny(
@@ -42,8 +47,19 @@ def tiny(
         for parameter in network.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(2.0)
-    vocoder = GriffinLim(iterations=2, inverse="pseudo").build(settings)
-    return SpeechModel(network, settings, SPEAKERS, vocoder)
+    info = {"experiment": Experiment(model=config, data="absent")}
+    return SpeechModel(network, settings, SPEAKERS, VOCODER.build(settings), info)
+
+
+def write_run(folder: Path, model: SpeechModel, data: Path | str = "absent") -> Path:
+    """The model as a run that was trained on `data`, its vocoder beside it."""
+    folder.mkdir(parents=True)
+    experiment = dataclasses.replace(model.info["experiment"], data=str(data), run=str(folder))
+    mel = dataclasses.asdict(model.settings)
+    write_config(folder / "config.json", experiment, mel=mel, speakers=model.speakers)
+    write_checkpoint(folder / "best", {"model": model.model.state_dict()}, {"step": 7})
+    save_vocoder(model.vocoder, VOCODER, folder / "vocoder")
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +75,13 @@ def table_model() -> SpeechModel:
 @pytest.fixture(scope="session")
 def both_model() -> SpeechModel:
     return tiny("both")
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "tiny", tiny())
+
+
+@pytest.fixture(scope="session")
+def table_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("runs") / "table", tiny("table"))

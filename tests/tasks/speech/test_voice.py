@@ -81,5 +81,7 @@ def test_who_is_unknown_is_told_who_is_known(model: SpeechModel, tmp_path: Path)
         model.voice(tmp_path)
     with pytest.raises(UserError, match="no recording given"):
         model.voice([])
-    with pytest.raises(UserError, match="a name needs the run that the model is from"):
+    with pytest.raises(
+        UserError, match=r"not heard yet, and that needs the corpus.*give recordings"
+    ):
         model.voice("ben")
