@@ -11,13 +11,13 @@ from seqvae.vocoders.vocoder import Vocoder
 def exportable(vocoder: Vocoder) -> Vocoder:
     """A copy whose Fourier transforms are convolutions: the same sound, no complex numbers."""
     twin = copy.deepcopy(vocoder)
-    _swap(twin, vocoder)
+    _swap(twin)
     return twin
 
 
-def _swap(module: nn.Module, vocoder: Vocoder) -> None:
+def _swap(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, FastStft):
-            setattr(module, name, ConvolvedStft(vocoder.settings))
+            setattr(module, name, ConvolvedStft(child.settings))
         else:
-            _swap(child, vocoder)
+            _swap(child)

@@ -11,10 +11,12 @@ from safetensors.torch import load_file, save_file
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.errors import UserError
 from seqvae.vocoders.griffin_lim import GriffinLim
+from seqvae.vocoders.istft import Istft
+from seqvae.vocoders.linear_head import LinearHead
 from seqvae.vocoders.vocoder import Vocoder
 
-VocoderChoice = GriffinLim
-KINDS: dict[str, type[VocoderChoice]] = {"GriffinLim": GriffinLim}
+VocoderChoice = Istft | LinearHead | GriffinLim
+KINDS: dict[str, type[VocoderChoice]] = {kind.__name__: kind for kind in get_args(VocoderChoice)}
 FORMAT = "seqvae-vocoder"
 VERSION = 1
 DESCRIPTION = "vocoder.json"

@@ -107,8 +107,7 @@ class GriffinLimVocoder(Vocoder):
     def forward(self, mel: Tensor, noise: Tensor | None = None) -> Tensor:
         """See `Vocoder.forward`; `noise` is where the phase begins, in turns."""
         magnitude = self.stft.arrange(self.magnitude(mel))
-        turns = self.noise_of(mel) if noise is None else noise
-        start, config = self.stft.polar(magnitude, turns[None]), self.config
+        start, config = self.stft.polar(magnitude, self.noise_of(mel, noise)), self.config
         padded = griffin_lim(magnitude, start, self.stft, config.iterations, config.momentum)
         return self.stft.trim(padded)
 

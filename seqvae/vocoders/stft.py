@@ -31,6 +31,7 @@ class Stft(nn.Module, ABC):
 
     def __init__(self, settings: MelSettings) -> None:
         super().__init__()
+        self.settings = settings
         n_fft, hop = settings.n_fft, settings.hop
         if n_fft % hop:
             raise UserError(

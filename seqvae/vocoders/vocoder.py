@@ -35,8 +35,8 @@ class Vocoder(nn.Module, ABC):
 
         Args:
             mel: natural log-mel, float32 [B, T, mels].
-            noise: uniform in [0, 1), float32 [T, noise_width], the same for all rows; by default
-                that of seed 0, see `draw`.
+            noise: uniform in [0, 1), float32 [T, noise_width], the same for all rows, or
+                [B, T, noise_width]; by default that of seed 0, see `draw`.
 
         Returns:
             Samples, float32 [B, T * hop].
@@ -53,6 +53,9 @@ class Vocoder(nn.Module, ABC):
         numbers = torch.arange(first, first + frames, device=seed.device)
         return uniform_rows(seed, numbers * FRAME_STREAM, 0, self.noise_width)
 
-    def noise_of(self, mel: Tensor) -> Tensor:
-        """The noise of seed 0 for the frames of `mel`."""
-        return self.draw(torch.zeros(1, dtype=torch.int64, device=mel.device), mel.shape[1])
+    def noise_of(self, mel: Tensor, noise: Tensor | None = None) -> Tensor:
+        """The noise that `forward` was given for `mel`, or that of seed 0: [B or 1, T, noise_width]."""
+        if noise is None:
+            seed = torch.zeros(1, dtype=torch.int64, device=mel.device)
+            noise = self.draw(seed, mel.shape[1])
+        return noise if noise.dim() == 3 else noise[None]
