@@ -4,7 +4,6 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable
-from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from seqvae.errors import UserError
 USAGE = """seqvae: sequence variational autoencoders that do not collapse
 
   seqvae prepare text IN... DATA         read text files, train a tokenizer, write a corpus
+  seqvae prepare speech IN... DATA       read recordings, a folder for each speaker, write a corpus
   seqvae train DATA RUN [--rate NATS]    train (or go on with) a model
   seqvae evaluate RUN                    likelihood, information, reconstruction on the test split
   seqvae report RUN                      one HTML page: does the latent carry information?
@@ -68,40 +68,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _prepare(argv: list[str]) -> None:
-    import tyro
+    from seqvae.cli_prepare import prepare
 
-    from seqvae.data.prepare import PrepareText, prepare_text
-
-    if not argv or argv[0] != "text":
-        if argv and argv[0] in ("-h", "--help"):
-            argv = ["text", *argv]
-        else:
-            raise UserError(f"prepare what? known: text; got {argv[0] if argv else 'nothing'!r}")
-    config = tyro.cli(
-        PrepareText,
-        args=_inputs_and_out(argv[1:]),
-        prog="seqvae prepare text",
-        description="Turn text files into a corpus to train on: "
-        "seqvae prepare text IN... OUT [options]; IN of - is standard input.",
-    )
-    corpus = prepare_text(config)
-    rows = [(name, len(corpus.split(name))) for name in corpus.meta["splits"]]
-    print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
-    print(f" sequences, {corpus.tokenizer.vocab_size:,} pieces")
-
-
-def _inputs_and_out(argv: list[str]) -> list[str]:
-    """`IN... OUT [options]` as the options `--inputs` and `--out`."""
-    leading = list(takewhile(lambda word: word == "-" or not word.startswith("-"), argv))
-    if not leading:
-        return argv
-    options = argv[len(leading) :]
-    if not any(word.split("=", 1)[0] == "--out" for word in options):
-        *leading, out = leading
-        options += ["--out", out]
-    if not leading:
-        raise UserError(f"prepare text IN... OUT: only {options[-1]!r} was given; name inputs too")
-    return ["--inputs", *leading, *options]
+    prepare(argv)
 
 
 def _train(argv: list[str]) -> None:

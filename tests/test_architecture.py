@@ -38,7 +38,15 @@ LAYERS = [
     {"export"},
     {"serving"},
     {
-        *("cli", "cli_tasks", "cli_evaluate", "cli_export", "cli_serve", "cli_speech"),
+        *(
+            "cli",
+            "cli_tasks",
+            "cli_evaluate",
+            "cli_export",
+            "cli_serve",
+            "cli_prepare",
+            "cli_speech",
+        ),
         *("cli_vocoder", "__main__"),
     },
 ]
@@ -47,7 +55,9 @@ TORCH_FREE = (
     "seqvae.errors",
     "seqvae.export.bundle",
     "seqvae.export.bundle_graph",
+    "seqvae.export.bundle_json",
     "seqvae.export.bundle_manifest",
+    "seqvae.export.bundle_speech",
     "seqvae.export.bundle_writer",
     "seqvae.serving",
 )

@@ -1,0 +1,77 @@
+"""The verb prepare: text and speech."""
+
+from itertools import takewhile
+
+from seqvae.errors import UserError
+
+USAGE = """usage: seqvae prepare text IN... DATA [options]      sentences, pairs, labels from text files and tables
+       seqvae prepare speech IN... DATA [options]    recordings, by default a folder for each speaker
+
+`seqvae prepare text --help` and `seqvae prepare speech --help` list the options."""
+
+
+def prepare(argv: list[str]) -> None:
+    """Prepare a corpus of the kind that the first word says."""
+    if argv and argv[0] in ("-h", "--help"):
+        print(USAGE)
+        return
+    kind = argv[0] if argv else "nothing"
+    if kind not in ("text", "speech"):
+        raise UserError(f"prepare what? known: text, speech; got {kind!r}")
+    arguments = inputs_and_out(kind, argv[1:])
+    if kind == "text":
+        _text(arguments)
+    else:
+        _speech(arguments)
+
+
+def _text(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.data.prepare import PrepareText, prepare_text
+
+    config = tyro.cli(
+        PrepareText,
+        args=argv,
+        prog="seqvae prepare text",
+        description="Turn text files into a corpus to train on: "
+        "seqvae prepare text IN... OUT [options]; IN of - is standard input.",
+    )
+    corpus = prepare_text(config)
+    rows = [(name, len(corpus.split(name))) for name in corpus.meta["splits"]]
+    print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
+    print(f" sequences, {corpus.tokenizer.vocab_size:,} pieces")
+
+
+def _speech(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.data.speech.prepare import PrepareSpeech, prepare_speech
+    from seqvae.data.speech.summary import summary_of
+
+    config = tyro.cli(
+        PrepareSpeech,
+        args=argv,
+        prog="seqvae prepare speech",
+        description="Turn recordings into a corpus to train on: seqvae prepare speech IN... OUT [options]. "
+        "An IN with a folder for each speaker needs no option; how others are arranged is found out. What "
+        "several speakers have read is held out of training for all of them, so that no test sentence is "
+        "known from another voice. Files that cannot be used are listed in OUT/skipped.jsonl.",
+    )
+    print(summary_of(prepare_speech(config)))
+
+
+def inputs_and_out(kind: str, argv: list[str]) -> list[str]:
+    """`IN... OUT [options]` as the options `--inputs` and `--out`."""
+    leading = list(takewhile(lambda word: word == "-" or not word.startswith("-"), argv))
+    if not leading:
+        return argv
+    options = argv[len(leading) :]
+    if not any(word.split("=", 1)[0] == "--out" for word in options):
+        *leading, out = leading
+        options += ["--out", out]
+    if not leading:
+        raise UserError(
+            f"prepare {kind} IN... OUT: only {options[-1]!r} was given; name inputs too"
+        )
+    return ["--inputs", *leading, *options]
