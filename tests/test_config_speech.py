@@ -13,6 +13,7 @@ from seqvae.decoders import FilmConv
 from seqvae.encoders import ContentConv, StyleConv
 from seqvae.errors import UserError
 from seqvae.likelihoods import Normal
+from seqvae.objectives import LevelRates
 
 
 @pytest.mark.parametrize("name", get_args(Preset))
@@ -20,6 +21,7 @@ def test_speech_presets_survive_a_file(name: Preset, tmp_path: Path) -> None:
     experiment = speech_preset(name, 250.0)
     write_config(tmp_path / "config.json", experiment, speakers=["a"])
     assert read_config(tmp_path / "config.json") == (experiment, {"format": 1, "speakers": ["a"]})
+    assert experiment.objective == LevelRates(content=250.0)
 
 
 def test_the_smallest_preset_makes_a_model_of_a_few_million_numbers() -> None:

@@ -173,6 +173,23 @@ def test_gradients_reach_every_weight(likelihood: Any, speakers: Any, padded: bo
     assert not silent
 
 
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_bfloat16_networks_sum_their_terms_in_float32(causal: bool, padded: bool) -> None:
+    content, decoder = (replace(part, causal=causal) for part in (SMALL.content, SMALL.decoder))
+    model, batch = small_model(content=content, decoder=decoder).train(), small_batch()
+    if not padded:
+        batch = replace(batch, lengths=torch.full((3,), 14))
+    exact = model(batch, SEED)
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = model(batch, SEED)
+    assert terms.reconstruction.dtype == terms.kl.dtype == torch.float32
+    assert terms.penalties[PITCH].dtype == torch.float32
+    torch.testing.assert_close(terms.reconstruction, exact.reconstruction, rtol=0.1, atol=5.0)
+    (terms.reconstruction.mean() + terms.kl.mean() + terms.penalty).backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
 def test_weights_and_statistics_survive_saving() -> None:
     model, batch = small_model(speakers="both"), small_batch()
     again = replace(SMALL, speakers="both").build(SETTINGS, speakers=SPEAKERS)
