@@ -11,9 +11,9 @@ from typing import Any
 
 from seqvae.errors import UserError
 from seqvae.export.bundle_graph import WEIGHTS, check_graph
+from seqvae.export.bundle_json import MAX_FILES
 from seqvae.export.bundle_manifest import (
     DOCUMENT,
-    MAX_FILES,
     MODEL,
     PACKAGE,
     File,

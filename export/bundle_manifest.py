@@ -4,14 +4,13 @@ import dataclasses
 import json
 import re
 import stat
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from seqvae.errors import UserError
-
-T = TypeVar("T")
+from seqvae.export.bundle_json import Reader
+from seqvae.export.bundle_speech import SpeechFacts, read_speech
 
 FORMAT = 1
 """Number of the bundle format; a reader refuses all others."""
@@ -22,7 +21,6 @@ MAX_DOCUMENT = 64 << 20
 """Most bytes of a JSON file in a bundle; a million pieces take 20 MiB."""
 MAX_FILE = 64 << 30
 """Most bytes of any file in a bundle."""
-MAX_FILES = 1000
 MAX_VOCABULARY = 1 << 24
 MAX_DIMENSION = 1 << 20
 
@@ -49,6 +47,10 @@ PARTS = (
     "scorer",
     "tokenizer",
     "detokenizer",
+    "style",
+    "decoder",
+    "vocoder",
+    "score",
 )
 """Every graph a variant may hold."""
 TIERS = ("sentencepiece", "char", "ids")
@@ -83,7 +85,20 @@ OPTIONS = {
     "length_penalty": Range(0.6, 0.0, 10.0, "float32"),
     "max_length": Range(256, 1, 1 << 16, "int64"),
 }
-"""The options of one row, in the order graphs have them."""
+"""The options of one row of text, in the order graphs have them."""
+SPEECH_OPTIONS = {
+    "speaker": Range(0, 0, MAX_DIMENSION, "int64"),
+    "strength": Range(1.0, 0.0, 4.0, "float32"),
+    "noise_scale": Range(0.0, 0.0, 10.0, "float32"),
+    "seed": Range(0, -(2**63), 2**63 - 1, "int64"),
+}
+"""The options of one sound."""
+KINDS = {"text": OPTIONS, "speech": SPEECH_OPTIONS}
+"""What flows in and out, with the options of a row."""
+_ONLY = {
+    "text": ("vocabulary", "max_length", "beam_size", "tokenizer", "special"),
+    "speech": ("speech",),
+}
 
 
 @dataclass(frozen=True)
@@ -119,17 +134,18 @@ class Manifest:
 
     Attributes:
         version: of seqvae that wrote the bundle.
-        kind: what flows in and out: text.
+        kind: what flows in and out: one of `KINDS`.
         tasks: names of what it can do.
-        latent: size D of z; 0 for a language model.
-        vocabulary: number V of pieces.
-        max_length: longest sequence in tokens, start and end included.
-        beam_size: hypotheses of beam search.
-        tokenizer: one of `TIERS`.
+        latent: size D of z, of speech that of a content vector; 0 for a language model.
+        vocabulary: of text: number V of pieces.
+        max_length: of text: longest sequence in tokens, start and end included.
+        beam_size: of text: hypotheses of beam search.
+        tokenizer: of text: one of `TIERS`.
         opset: of the graphs.
-        labels: names of the classes it was trained with.
+        labels: names of the classes it was trained with; of speech those of its voices.
         options: of a row, by name.
-        special: ids of the special pieces, by name.
+        special: of text: ids of the special pieces, by name.
+        speech: of speech: what else there is to know.
         default_variant: for a user who does not choose.
         variants: by name.
         source: facts about the run it was exported from.
@@ -140,24 +156,32 @@ class Manifest:
     kind: str
     tasks: tuple[str, ...]
     latent: int
-    vocabulary: int
-    max_length: int
-    beam_size: int
-    tokenizer: str
+    vocabulary: int = 0
+    max_length: int = 0
+    beam_size: int = 0
+    tokenizer: str = "ids"
     opset: int
     labels: tuple[str, ...]
     options: dict[str, Range]
-    special: dict[str, int]
+    special: dict[str, int] = field(default_factory=dict)
     default_variant: str
     variants: dict[str, Variant]
     source: dict[str, Any] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
+    speech: SpeechFacts | None = None
 
     def document(self) -> dict[str, Any]:
         """The JSON value of `seqvae.json`."""
         values = dataclasses.asdict(self)
-        own = [item.name for item in dataclasses.fields(Manifest) if item.name != "version"]
+        own = _fields_of(self.kind)
         return {"format": FORMAT, "seqvae": self.version} | {name: values[name] for name in own}
+
+
+def _fields_of(kind: str) -> list[str]:
+    """The fields of `seqvae.json` that bundles of a kind have, in order."""
+    others = {name for other, names in _ONLY.items() if other != kind for name in names}
+    names = [item.name for item in dataclasses.fields(Manifest)]
+    return [name for name in names if name not in others | {"version"}]
 
 
 def package(manifest: Manifest) -> dict[str, Any]:
@@ -236,41 +260,50 @@ def _not_finite(text: str) -> NoReturn:
     raise ValueError(f"{text} is not a number of JSON")
 
 
-class _Reader:
-    """Turns JSON values into dataclasses; every refusal names file, field and value."""
+class _Reader(Reader):
+    """Turns the JSON value of `seqvae.json` into dataclasses."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def refuse(self, name: str, value: object, wanted: str) -> NoReturn:
-        raise UserError(f"{self.path}: {name} is {repr(value)[:80]}: {wanted}")
+        super().__init__(path)
+        self.known_options: dict[str, Range] = {}
 
     def manifest(self, document: dict[str, Any]) -> Manifest:
-        names = {item.name for item in dataclasses.fields(Manifest)} - {"version"}
+        kind = self.one_of("kind", document.get("kind"), tuple(KINDS))
+        names = set(_fields_of(kind))
         given = document.keys() - {"format", "seqvae"}
         if given != names:
             odd = sorted(given ^ names)
             self.refuse(odd[0], "unknown" if odd[0] in given else "absent", "altered; export again")
+        self.known_options = KINDS[kind]
+        own = self.text_fields(document) if kind == "text" else self.speech_fields(document)
         manifest = Manifest(
             version=self.text("seqvae", document["seqvae"]),
-            kind=self.one_of("kind", document["kind"], ("text",)),
+            kind=kind,
             tasks=self.texts("tasks", document["tasks"]),
             latent=self.integer("latent", document["latent"], 0, MAX_DIMENSION),
-            vocabulary=self.integer("vocabulary", document["vocabulary"], 5, MAX_VOCABULARY),
-            max_length=self.integer("max_length", document["max_length"], 2, 1 << 24),
-            beam_size=self.integer("beam_size", document["beam_size"], 1, 128),
-            tokenizer=self.one_of("tokenizer", document["tokenizer"], TIERS),
             opset=self.integer("opset", document["opset"], 18, 100),
             labels=self.texts("labels", document["labels"]),
             options=self.each("options", document["options"], self.option),
-            special=self.each("special", document["special"], self.special),
             default_variant=self.text("default_variant", document["default_variant"]),
             variants=self.each("variants", document["variants"], self.variant),
             source=self.mapping("source", document["source"]),
             files=self.each("files", document["files"], self.file),
+            **own,
         )
         self.consistent(manifest)
         return manifest
+
+    def text_fields(self, document: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "vocabulary": self.integer("vocabulary", document["vocabulary"], 5, MAX_VOCABULARY),
+            "max_length": self.integer("max_length", document["max_length"], 2, 1 << 24),
+            "beam_size": self.integer("beam_size", document["beam_size"], 1, 128),
+            "tokenizer": self.one_of("tokenizer", document["tokenizer"], TIERS),
+            "special": self.each("special", document["special"], self.special),
+        }
+
+    def speech_fields(self, document: dict[str, Any]) -> dict[str, Any]:
+        return {"speech": read_speech(self, document["speech"])}
 
     def consistent(self, manifest: Manifest) -> None:
         if manifest.default_variant not in manifest.variants:
@@ -289,9 +322,9 @@ class _Reader:
 
     def option(self, where: str, name: str, item: object) -> Range:
         value = self.mapping(where, item)
-        if name not in OPTIONS or value.keys() != {"default", "low", "high", "dtype"}:
+        if name not in self.known_options or value.keys() != {"default", "low", "high", "dtype"}:
             self.refuse(where, value, "not an option of this format; export again")
-        known = OPTIONS[name]
+        known = self.known_options[name]
         for key in ("default", "low", "high"):
             got = value[key]
             ok = isinstance(got, int | float) or (key == "high" and got is None)
@@ -335,37 +368,3 @@ class _Reader:
 
     def special(self, where: str, name: str, value: object) -> int:
         return self.integer(where, value, 0, MAX_VOCABULARY)
-
-    def each(self, name: str, value: object, make: Callable[[str, str, object], T]) -> dict[str, T]:
-        values = self.mapping(name, value)
-        if len(values) > MAX_FILES:
-            self.refuse(name, len(values), f"more than {MAX_FILES} entries")
-        result: dict[str, T] = {}
-        for key, item in values.items():
-            result[key] = make(f"{name}[{key[:80]!r}]", key, item)
-        return result
-
-    def mapping(self, name: str, value: object) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.refuse(name, value, "must be an object")
-        return value
-
-    def text(self, name: str, value: object) -> str:
-        if not isinstance(value, str) or len(value) > 1000:
-            self.refuse(name, value, "must be a short string")
-        return value
-
-    def texts(self, name: str, value: object) -> tuple[str, ...]:
-        if not isinstance(value, list) or len(value) > 1_000_000:
-            self.refuse(name, value, "must be a list of strings")
-        return tuple(self.text(name, item) for item in value)
-
-    def integer(self, name: str, value: object, low: int, high: int) -> int:
-        if type(value) is not int or not low <= value <= high:
-            self.refuse(name, value, f"must be a whole number from {low} to {high}")
-        return value
-
-    def one_of(self, name: str, value: object, known: tuple[str, ...]) -> str:
-        if value not in known or not isinstance(value, str):
-            self.refuse(name, value, f"this seqvae knows {', '.join(known)}")
-        return value

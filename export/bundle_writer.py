@@ -7,14 +7,16 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from seqvae.data.speech.energy import Floats
 from seqvae.errors import UserError
 from seqvae.export.bundle import GOLDEN, PIECES, TOKENIZER, Bundle, GoldenRow, golden_document
 from seqvae.export.bundle_manifest import DOCUMENT, PACKAGE, File, Manifest, package
+from seqvae.export.bundle_sounds import VOICES, GoldenSound, sounds_document, voices_document
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -91,6 +93,14 @@ class BundleWriter:
     def write_golden(self, rows: list[GoldenRow]) -> None:
         """Write inputs with their known outputs."""
         self._write_json(GOLDEN, golden_document(rows))
+
+    def write_voices(self, voices: Mapping[str, Floats]) -> None:
+        """Write the vector of every voice, in the order of the graphs' `speaker`."""
+        self._write_json(VOICES, voices_document(voices))
+
+    def write_sounds(self, sounds: Sequence[GoldenSound], rate: int) -> None:
+        """Write sounds at `rate` Hz with their known outputs."""
+        self._write_json(GOLDEN, sounds_document(self.path, sounds, rate))
 
     def write_readme(self, text: str) -> None:
         """Write `README.md`."""

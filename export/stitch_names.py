@@ -128,6 +128,29 @@ def without_functions(part: "onnx.ModelProto") -> "onnx.ModelProto":
     return inlined
 
 
+def only(part: "onnx.ModelProto", outputs: Sequence[str]) -> "onnx.ModelProto":
+    """A copy that computes these outputs alone, and asks for no input that they do not need."""
+    import onnx
+
+    part = without_functions(part)
+    stored = {tensor.name: tensor for tensor in part.graph.initializer}
+    nodes, weights = used(part.graph.node, stored, outputs)
+    read = {name for node in nodes for name in _read_by(node)} | set(outputs)
+    chosen = {value.name: value for value in part.graph.output}
+    made = onnx.helper.make_graph(
+        nodes,
+        part.graph.name,
+        [value for value in part.graph.input if value.name in read],
+        [chosen[name] for name in outputs],
+        initializer=weights,
+        value_info=part.graph.value_info,
+    )
+    found = onnx.ModelProto()
+    found.CopyFrom(part)
+    found.graph.CopyFrom(made)
+    return found
+
+
 def used(
     nodes: "Sequence[onnx.NodeProto]",
     weights: "Mapping[str, onnx.TensorProto]",

@@ -57,6 +57,7 @@ TORCH_FREE = (
     "seqvae.export.bundle_graph",
     "seqvae.export.bundle_json",
     "seqvae.export.bundle_manifest",
+    "seqvae.export.bundle_sounds",
     "seqvae.export.bundle_speech",
     "seqvae.export.bundle_writer",
     "seqvae.serving",
