@@ -25,6 +25,8 @@ class Batch:
         pitch: of each frame of `values`: its course, 1 where voiced, and natural log Hz, shape
             [B, T, 3], float32 (see `seqvae.data.speech.pitch.pitch_contour`), or None.
         items: which item of the training split each row is cut from, shape [B], int64, or None.
+        heard: what the voice and the pitch are read from where that is not `values` (of a denoiser, a
+            noisy copy), shaped as they are, or None.
     """
 
     values: Tensor
@@ -34,6 +36,7 @@ class Batch:
     source_lengths: Tensor | None = None
     items: Tensor | None = None
     pitch: Tensor | None = None
+    heard: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -69,6 +72,7 @@ class Batch:
             move(self.source_lengths),
             move(self.items),
             move(self.pitch),
+            move(self.heard),
         )
 
     def with_source(self, values: np.ndarray, lengths: np.ndarray) -> "Batch":

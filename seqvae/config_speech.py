@@ -6,6 +6,7 @@ from typing import Literal
 from torch import nn
 
 from seqvae.data.speech.mel_settings import MelSettings
+from seqvae.data.speech.mix import NoiseMix
 from seqvae.decoders import FilmConv, FrameDecoderChoice
 from seqvae.encoders import ContentChoice, ContentConv, PitchConv, StyleChoice, StyleConv
 from seqvae.errors import UserError
@@ -46,6 +47,8 @@ class Speech:
     warp: float = 0.2
     """The content encoder reads frames whose mel axis is stretched by a factor from 1 - warp to
     1 + warp, in training; 0: off."""
+    noise: NoiseMix = field(default_factory=NoiseMix)
+    """Noise in what the encoders read, to train a denoiser."""
     crop_seconds: float = 2.0
     """Length of what is trained on at once."""
     batch: int = 16

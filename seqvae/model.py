@@ -275,19 +275,20 @@ class SequenceVAE(nn.Module):
         """`forward` of a model of frames.
 
         The content is read from the batch's source (warped or noisy, where there is one), the style
-        from the frames themselves: the voice to be written is that of the frames.
+        from the frames themselves or what is heard of them: the voice to be written is that of the frames.
         """
         zs: dict[str, Tensor] = {}
         kls: dict[str, Tensor] = {}
         penalties: dict[str, Tensor] = {}
         ratios = []
         lengths = unpadded(batch.values, batch.lengths)
+        heard = batch.values if batch.heard is None else batch.heard
         source_lengths = unpadded(batch.encoder_values, batch.encoder_lengths)
         for stream, (name, level) in enumerate(self.levels.items()):
             if level.scope == "frame":
                 posterior = self._infer(level, batch.encoder_values, source_lengths)
             else:
-                posterior = self._infer(level, batch.values, lengths)
+                posterior = self._infer(level, heard, lengths)
             items = batch.items if self.training and level.scope == "sequence" else None
             zs[name], kls[name] = level.prior.sample_posterior(
                 posterior, seed, samples, stream, items
@@ -298,7 +299,7 @@ class SequenceVAE(nn.Module):
             if samples > 1:
                 ratios.append(level.log_ratio(posterior, zs[name]))
         if self.pitch is not None and batch.pitch is not None:
-            embedded = self.likelihood.embed(batch.values)
+            embedded = self.likelihood.embed(heard)
             penalties[PITCH] = self.pitch.nll(embedded, batch.pitch, lengths)
         seconds = None
         if self.frame_seconds is not None:

@@ -150,6 +150,7 @@ def _read(path: Path, rate: int, seconds: float) -> Floats:
     from seqvae.nn.resample import resample
 
     with open_audio(path) as file:
-        blocks = [mono(block) for block in file.blocks(0.0, seconds)]
+        whole = file.frames <= seconds * file.rate
+        blocks = [mono(block) for block in file.blocks(0.0, None if whole else seconds)]
         samples = np.concatenate([np.zeros(0, np.float32), *blocks])
         return samples if file.rate == rate else resample(samples, file.rate, rate)
