@@ -14,13 +14,16 @@ from tqdm import tqdm
 
 from seqvae.data.speech.audio import Sound, open_audio, write_audio
 from seqvae.errors import UserError
+from seqvae.tasks.chunks import Array
 from seqvae.tasks.convert import Conversion
 from seqvae.tasks.convert import convert as convert_recording
 from seqvae.tasks.outputs import Existing, Job, Plan, plan
+from seqvae.tasks.recording import Recording
 from seqvae.tasks.sound_jobs import Result, Work, run_jobs
 from seqvae.tasks.speech_denoise import Method, denoise_speech
 from seqvae.tasks.speech_model import SpeechModel
 from seqvae.tasks.speech_reconstruct import reconstruct_speech
+from seqvae.tasks.streaming_convert import StreamConverter, stream_recording
 from seqvae.training import load_speech
 
 SLOWEST, FASTEST = 1000, 384_000
@@ -65,6 +68,7 @@ def convert(argv: list[str]) -> None:
         sources: Sources,
         voice: tuple[str, ...],
         own: str | None = None,
+        stream: bool = False,
         conversion: Annotated[Conversion, FLAT] = Conversion(),  # noqa: B008
         output: Annotated[Output, FLAT] = Output(),
     ) -> None:
@@ -78,19 +82,26 @@ def convert(argv: list[str]) -> None:
             sources: sound files, and folders of them.
             voice: who shall speak: a speaker of the run, or recordings or a folder of them.
             own: who speaks in the sources, for --strength [default: heard in each].
+            stream: convert as if the sources were just being spoken, 20 ms at a time, and print how
+                far behind the result is; for runs trained with causal networks.
             conversion: how the voice is changed.
             output: where results go.
         """
         model = output.load(run)
         target = model.voice(voice[0] if len(voice) == 1 else list(voice))
         mine = None if own is None else model.voice(own)
-        _each(
-            sources,
-            lambda r: convert_recording(model, r, target, conversion, own=mine),
-            model,
-            output,
-            f"converted-{target.name}",
-        )
+
+        def work(recording: Recording) -> Iterator[Array]:
+            if stream:
+                return stream_recording(model, recording, target, seed=conversion.seed)
+            return convert_recording(model, recording, target, conversion, own=mine)
+
+        if stream:
+            if conversion != Conversion(seed=conversion.seed):
+                raise UserError("--stream goes with --seed alone of the conversion's options")
+            latency = StreamConverter(model, target).latency
+            print(f"latency {1000 * latency:.0f} ms, computing not counted")
+        _each(sources, work, model, output, f"converted-{target.name}")
 
     tyro.cli(command, args=argv, prog="seqvae convert")
 

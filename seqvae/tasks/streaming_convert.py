@@ -1,5 +1,6 @@
 """Conversion while somebody speaks: samples in, samples out, a fixed time behind."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from seqvae.model import CONTENT
 from seqvae.nn.streamed import streamed
 from seqvae.tasks.chunks import Array
 from seqvae.tasks.frame_stream import FrameStream, VocoderStream
+from seqvae.tasks.recording import Recording
 from seqvae.tasks.render import PEAK
 from seqvae.tasks.voice import VoiceLike
 
@@ -116,6 +118,35 @@ class StreamConverter:
             wave = wave[: self._in - self._out]
         self._out += len(wave)
         return np.clip(wave / self.gain, -PEAK, PEAK)
+
+
+def stream_recording(
+    model: "SpeechModel",
+    recording: Recording,
+    voice: VoiceLike,
+    *,
+    block: float = 0.02,
+    seed: int = 0,
+) -> Iterator[Array]:
+    """A recording converted as if it were just being spoken, in pieces.
+
+    Args:
+        model: a speech model with causal networks.
+        recording: what is said; its loudness is measured beforehand.
+        voice: who shall say it.
+        block: seconds that come in at once.
+        seed: of the vocoder's noise.
+
+    Raises:
+        UserError: see `StreamConverter`.
+    """
+    converter = StreamConverter(model, voice, gain=recording.gain, seed=seed)
+    size = max(round(block * converter.rate), 1)
+    for samples in recording.blocks():
+        for begin in range(0, len(samples), size):
+            # The recording's blocks have the gain already; the converter gives it itself.
+            yield converter.push(samples[begin : begin + size] / recording.gain)
+    yield converter.flush()
 
 
 class PitchStream:
