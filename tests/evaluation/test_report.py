@@ -75,7 +75,7 @@ def experiment(data: Path, run: Path, *, latent: bool = True) -> Experiment:
         run=str(run),
         latent="vae" if latent else "none",
         model=dataclasses.replace(
-            base.model,
+            base.text,
             encoder=Encoder(layers=1, width=16, heads=2),
             posterior=Gaussian(dimension=4),
             decoder=Decoder(layers=1, width=16, heads=2, prefix=2),

@@ -68,7 +68,7 @@ font-weight:700;border:1.5px solid;font-size:.85rem}
 figure{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;
 padding:16px 18px 8px;min-width:0}
 figure h3{margin:0 0 6px}
-#map figure,details figure{max-width:640px}
+#map figure,#rates figure,details figure{max-width:640px}
 figcaption{font-size:.9rem}
 svg{display:block;width:100%;height:auto;margin:6px 0}
 svg text{font-family:inherit}

@@ -101,7 +101,7 @@ def rate_curve(points: Sequence[Point], groups: Row, here: str) -> Html | None:
         ("╌", "violet", "unconverted"),
     ]
     return figure(
-        "Rate, likeness and words",
+        "Runs of this corpus",
         content,
         "The dial: with more bits a second of content the words come through and the source's voice with "
         "them; with fewer the voice is the target's and the words blur. Runs beside this one's folder on the "
