@@ -6,6 +6,7 @@ from seqvae.data.folder import modality_of
 from seqvae.errors import UserError
 from seqvae.training.distributed import Process
 from seqvae.training.material import Material
+from seqvae.training.material_speech import SpeechMaterial
 from seqvae.training.material_text import TextMaterial
 
 
@@ -23,4 +24,4 @@ def open_material(experiment: Experiment, process: Process) -> Material:
             f"{experiment.data} is a corpus of {found}, but the run's networks are for {networks}: "
             f"start from the presets for {found}"
         )
-    return TextMaterial(experiment, process)
+    return (SpeechMaterial if networks == "speech" else TextMaterial)(experiment, process)
