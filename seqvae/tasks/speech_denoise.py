@@ -56,7 +56,7 @@ def denoise_speech(
     if not trained_on_noise(model):
         warnings.warn(
             "this run was not trained on noise, so it will write the noise as well as it can; "
-            "train one with noise mixed in: seqvae train DATA RUN --model.noise ...",
+            "train one with noise mixed in: seqvae train DATA RUN --model.noise.probability 0.8",
             stacklevel=2,
         )
     who = heard_voice(model, [recording]) if voice is None else model.voice(voice)
@@ -83,6 +83,11 @@ def band_gains(difference: Tensor, filters: Tensor) -> Tensor:
 
     Returns:
         shape [1, T, bins], between `DEEPEST` and 1: means of the mel bins' gains, weighted by their filters.
+
+    The clean frames are as loud as clean recordings are, and the noisy ones with their noise, so that gains
+    are up to 3 dB too high at 0 dB. Correcting that gains 0.4 dB of SI-SDR there and loses 0.8 dB at
+    10 dB where frames are wrong by 0.3 (white and pink noise, 10 recordings); frames that are right gain
+    10 dB at 0 dB.
     """
     gains = torch.exp(difference.clamp_max(0.0)).clamp_min(DEEPEST)
     weights = filters.sum(1)
@@ -103,5 +108,6 @@ def filtered(stft: Stft, samples: Array, gains: Tensor) -> Tensor:
 
 
 def trained_on_noise(model: "SpeechModel") -> bool:
-    """Whether the run's encoder saw noisy frames; of a model without a run it is believed."""
-    return True
+    """Whether the run's encoders heard noise in training."""
+    experiment = model.info.get("experiment")
+    return experiment is not None and bool(experiment.speech.noise.is_active)
