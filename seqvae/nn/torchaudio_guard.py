@@ -23,7 +23,7 @@ def torchaudio() -> ModuleType:
     never comes here.
 
     Raises:
-        UserError: torchaudio is not installed.
+        UserError: torchaudio is not installed, or cannot be loaded even so.
     """
     with _LOCK:
         try:
@@ -42,7 +42,9 @@ def _without_extension(failure: Exception) -> ModuleType:
     """Import torchaudio as where its compiled files are absent."""
     loader: Any = sys.modules.get(_LOADER)
     if not hasattr(loader, "_load_lib"):
-        raise failure
+        raise UserError(
+            f"torchaudio does not load beside this torch ({failure}); install builds of the two for the same CUDA"
+        ) from failure
     load_library = loader._load_lib
     loader._load_lib = lambda name: False
     try:

@@ -116,6 +116,10 @@ def _detect(root: Path) -> Layout:
     for layout in LAYOUTS:
         if layout.matches(root):
             return layout
+    if root.is_file():
+        raise UserError(
+            f"{root}: neither a folder nor a table (.csv, .tsv, .txt) or manifest (.jsonl)"
+        )
     expected = "".join(f"\n  {layout.name:12} {layout.expects}" for layout in LAYOUTS)
     raise UserError(
         f"{root}: recordings are not arranged in a way that is known{_seen(root)}. "

@@ -128,7 +128,9 @@ def _shape(table: Path) -> _Shape:
             )
     separator = "|" if "|" in first else "\t"
     fields = [line.split(separator) for line in sample]
-    count = min(map(len, fields), default=0)
+    # What most lines have: single ones may be broken.
+    counts = sorted(map(len, fields))
+    count = counts[len(counts) // 2] if counts else 0
     if count < 2:
         raise UserError(
             f"{table}: neither file|speaker|text nor a header that names a column "
@@ -137,7 +139,7 @@ def _shape(table: Path) -> _Shape:
     if count == 2:
         return _Shape(separator, False, (0, None, 1))
     # `id|text|normalised text` has spaces where `file|speaker|text` has a name.
-    spaced = sum(" " in row[1].strip() for row in fields) > len(fields) / 2
+    spaced = sum(" " in row[1].strip() for row in fields if len(row) > 1) > len(fields) / 2
     return _Shape(separator, False, (0, None, 2) if spaced else (0, 1, 2))
 
 

@@ -27,10 +27,10 @@ class Table(Layout):
     expects = "a .csv, .tsv or .txt with lines file|speaker|text, or with a header that names such columns"
 
     def matches(self, root: Path) -> bool:
-        """Whether it is such a file, or a folder with just one, whose first line leads to a sound."""
+        """Whether it is named like such a file, or a folder with just one whose first line leads to a sound."""
         table = _only(root, _TABLES)
-        if table is None:
-            return False
+        if table is None or root.is_file():
+            return table is not None
         try:
             first = next(table_rows(table, "", SpeechReport()), None)
         except UserError:
@@ -87,10 +87,12 @@ class Manifest(Layout):
     expects = 'a .jsonl or .json with lines {"audio_filepath": ..., "speaker": ..., "text": ...}'
 
     def matches(self, root: Path) -> bool:
-        """Whether it is such a file, or a folder with just one."""
+        """Whether it is named like such a file, or a folder with just one that has a usable line."""
         path = _only(root, _MANIFESTS)
+        if path is None or root.is_file():
+            return path is not None
         try:
-            return path is not None and any(True for _ in json_rows(path, "", SpeechReport()))
+            return any(True for _ in json_rows(path, "", SpeechReport()))
         except UserError:
             return False
 
