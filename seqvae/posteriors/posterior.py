@@ -61,6 +61,10 @@ class PosteriorNetwork(nn.Module, ABC):
     def forward(self, summary: Tensor) -> Posterior:
         """From summaries [B, H] to q(z | x)."""
 
-    @abstractmethod
     def frames(self, summaries: Tensor, lengths: Tensor | None = None) -> Posterior:
-        """From summaries [B, T', H], of which `lengths` [B] are valid, to q(z | x) over [T', D]."""
+        """From summaries [B, T', H], of which `lengths` [B] are valid, to q(z | x) over [T', D].
+
+        Raises:
+            TypeError: it is for whole sequences alone.
+        """
+        raise TypeError(f"{type(self).__name__} has no posterior over frames")

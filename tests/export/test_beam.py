@@ -55,12 +55,14 @@ def search(
     """The loop of a graph in Python: tokens, nats and completeness of each row, and the steps made."""
     count, likelihood = len(z), token_likelihood(model)
     limit = int(max_length.max())
-    cache = model.decoder.start(z.repeat_interleave(beam, 0), count * beam, limit)
+    cache = model.need_token_decoder().start(z.repeat_interleave(beam, 0), count * beam, limit)
     token = torch.full((count * beam, 1), BOS)
     state = dict(zip(STATE, BeamStep(VOCABULARY, beam).start(count), strict=True))
     steps = 0
     while steps < limit and not bool(state["done"].all()):
-        logits = likelihood.logits(model.decoder.step(likelihood.embed(token[:, 0]), cache))
+        logits = likelihood.logits(
+            model.need_token_decoder().step(likelihood.embed(token[:, 0]), cache)
+        )
         token, parent, *new = step(
             logits=logits.contiguous(),
             position=torch.tensor(steps),
@@ -69,7 +71,7 @@ def search(
             **state,
         )
         state = dict(zip(STATE, new, strict=True))
-        model.decoder.select(cache, parent)
+        model.need_token_decoder().select(cache, parent)
         steps += 1
     found = [
         ([t for t in ids if t != PAD], log_prob, score > float("-inf"))
@@ -86,7 +88,7 @@ def search(
 def by_task(model: SequenceVAE, z: Tensor, beam: int, alpha: float, limit: int) -> Answers:
     with torch.inference_mode():
         ids, log_prob = beam_search(
-            model.decoder,
+            model.need_token_decoder(),
             token_likelihood(model),
             z,
             len(z),

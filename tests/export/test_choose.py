@@ -160,11 +160,13 @@ def write(
     """The loop of a graph in Python: tokens, the end token included, and their log-probabilities."""
     count, limit = u.shape
     likelihood, place = token_likelihood(model), graph.outputs.index(f"{way}_token")
-    state = model.decoder.start(z, count, limit)
+    state = model.need_token_decoder().start(z, count, limit)
     token, log_prob = torch.full((count, 1), BOS), torch.zeros(count)
     going, columns = torch.ones(count, dtype=torch.bool), []
     for step in range(limit):
-        logits = likelihood.logits(model.decoder.step(likelihood.embed(token[:, 0]), state))
+        logits = likelihood.logits(
+            model.need_token_decoder().step(likelihood.embed(token[:, 0]), state)
+        )
         found = graph(logits=logits.contiguous(), u=u[:, step : step + 1].contiguous(), **options)
         token, change = found[place : place + 2]
         columns.append(torch.where(going, token[:, 0], PAD))

@@ -82,7 +82,7 @@ def test_other_settings_in_the_same_folder(corpus: Corpus, run: Path) -> None:
             "training.learning_rate was 0.005, now 0.1",
         ),
         (
-            replace(first, model=replace(first.model, posterior=Gaussian(9))),
+            replace(first, model=replace(first.text, posterior=Gaussian(9))),
             "model.posterior.dimension was 8, now 9",
         ),
         (replace(first, objective=FreeBits()), "objective was"),
