@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from fnmatch import filter as fnfilter
 from fnmatch import fnmatchcase
 
+from seqvae.data.speech.corpus import SPLITS
 from seqvae.data.speech.settings import PrepareSpeech, named
 from seqvae.errors import UserError
 
-TRAIN, VALID, TEST = "train", "valid", "test"
+TRAIN, VALID, TEST = SPLITS
 
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 
@@ -63,11 +64,12 @@ def assign_splits(
     quotas = {TEST: config.test_quota, VALID: config.valid}
     if config.valid_prompts:
         quotas[VALID] = 0.0
+    free = splits.count(TRAIN)
     for split, quota in quotas.items():
         if quota:
-            _draw(candidates, keys, splits, split, quota, config.seed)
-    wanted = {TRAIN: True, VALID: quotas[VALID] > 0, TEST: quotas[TEST] > 0}
-    _expect(candidates, splits, wanted)
+            wanted = max(1, round(quota * free)) if quota < 1.0 else int(quota)
+            _draw(candidates, keys, splits, split, wanted, quota < 1.0, config.seed)
+    _expect(candidates, splits, [TRAIN, *(split for split, quota in quotas.items() if quota)])
     known = {c.speaker for c, split in zip(candidates, splits, strict=True) if split == TRAIN}
     for speaker in sorted({c.speaker for c in candidates} - known - away):
         say(f"{speaker}: every prompt is held out; this voice is not learnt")
@@ -151,17 +153,17 @@ def _draw(
     keys: Sequence[str],
     splits: list[str],
     split: str,
-    quota: float,
+    wanted: int,
+    by_share: bool,
     seed: int,
 ) -> None:
+    """Hold out so many recordings (`by_share`) or prompts."""
     groups: dict[str, list[int]] = defaultdict(list)
     left: Counter[str] = Counter()
     for index, key in enumerate(keys):
         if splits[index] == TRAIN:
             groups[key].append(index)
             left[candidates[index].speaker] += 1
-    by_share = quota < 1.0
-    wanted = max(1, round(quota * sum(left.values()))) if by_share else int(quota)
     if not by_share and wanted > len(groups) / 2:
         raise UserError(f"--{split}: {wanted:,} prompts are more than half of the {len(groups):,}")
     # A prompt that all speakers read is larger than a small share, and still the least that can be held out.
@@ -182,11 +184,8 @@ def _draw(
         largest = max(0, largest - len(members))
 
 
-def _expect(
-    candidates: Sequence[Candidate], splits: Sequence[str], wanted: dict[str, bool]
-) -> None:
-    counts = Counter(splits)
-    empty = [name for name, is_wanted in wanted.items() if is_wanted and not counts[name]]
+def _expect(candidates: Sequence[Candidate], splits: Sequence[str], wanted: Sequence[str]) -> None:
+    empty = [name for name in SPLITS if name in wanted and name not in splits]
     if not empty:
         return
     speakers = len({candidate.speaker for candidate in candidates})
