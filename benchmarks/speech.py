@@ -1,9 +1,11 @@
 """Voice conversion, measured: both directions on held-out prompts, ablations, rates; bar 1 of issue D.
 
+    python -m benchmarks.speech vocoder CORPUS runs/speech/vocoder --training.steps 6000
     python -m benchmarks.speech run CORPUS --name arctic --cells default no_norm rate300 --work runs/speech
+    python -m benchmarks.speech judge RUN --name arctic --cell default
     python -m benchmarks.speech table
 
-CORPUS is a folder written by `seqvae prepare speech` (benchmarks/speech_data.py makes its manifest). A cell is one
+CORPUS is a folder written by `seqvae prepare speech`. A cell is one
 training with one seed; all cells have the same data, batches and vocoder, and those of one `--steps` the same number of
 steps. A cell whose result exists is skipped and one that was interrupted goes on, so the same command can run again, or on
 several machines at once with different cells. Results: benchmarks/results/speech/NAME/CELL-sSEED.json. The referees are
@@ -11,8 +13,6 @@ those of `make eval-env`.
 """
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,17 @@ from typing import Any
 import tyro
 
 from benchmarks import speech_table
+from benchmarks.cpu_clock import counted, cpu_seconds
 from benchmarks.record import RESULTS, write_result
 from seqvae.config import Experiment, speech_preset, to_json
 from seqvae.data.speech.corpus import SpeechCorpus
-from seqvae.evaluation.speech import evaluate_speech
+from seqvae.evaluation.speech import SpeechReport, evaluate_speech
 from seqvae.objectives import LevelRates
 from seqvae.priors import Hierarchical
 from seqvae.training import train
 from seqvae.training.load import load_speech
+from seqvae.training.vocoder import train_vocoder
+from seqvae.training.vocoder_config import VocoderTraining
 from seqvae.vocoders.folder import load_vocoder
 
 RATES = (100, 200, 400, 700, 1000, 1500)
@@ -49,7 +52,7 @@ def cells(base: Experiment) -> dict[str, Experiment]:
         "no_warp": modelled(warp=0.0),
         "no_norm_no_warp": modelled(content=without_norm, warp=0.0),
         "no_smooth": modelled(content=replace(content, smooth=0)),
-        "no_pitch": modelled(pitch=None),
+        "no_pitch": modelled(pitch=False),
         "stride4": modelled(content=replace(content, stride=4)),
         "table": modelled(speakers="table"),
         "both": modelled(speakers="both"),
@@ -93,64 +96,100 @@ def run(
     for cell in cells:
         if cell not in known:
             raise SystemExit(f"no cell {cell!r}; there are {', '.join(known)}")
-    opened = SpeechCorpus.open(corpus)
     for seed in seeds:
         for cell in cells:
-            result = f"{speech_table.FOLDER}/{name}/{cell}-s{seed}"
-            if (RESULTS / f"{result}.json").exists():
+            if (RESULTS / f"{_result(name, cell, seed)}.json").exists():
                 continue
             folder = work / name / f"{cell}-s{seed}"
-            experiment = replace(known[cell], run=str(folder), seed=seed)
-            spent = _timed(lambda e=experiment: train(e), folder)  # type: ignore[misc]
-            model = load_speech(folder)
-            if vocoder is not None:
-                model.use_vocoder(load_vocoder(vocoder, model.settings))
-            report = dict(
-                evaluate_speech(
-                    model,
-                    opened,
-                    "test",
-                    limit=limit,
-                    pairs=pairs,
-                    folder=folder / "evaluation-test",
-                )
-            )
-            (folder / "evaluation-test.json").write_text(json.dumps(report), encoding="utf-8")
-            payload = {
-                "cell": cell,
-                "seed": seed,
-                "corpus": name,
-                "train_cpu_seconds": spent,
-                "vocoder_cpu_seconds": _vocoder_seconds(vocoder),
-                "vocoder": type(model.vocoder).__name__,
-                "parameters": sum(p.numel() for p in model.model.parameters()),
-                "best_step": model.info.get("step"),
-                "report": report,
-                "experiment": to_json(replace(experiment, data=name, run="")),
-            }
-            write_result(result, payload)
-            print(f"{name} {cell} seed {seed}\n{report}")
+            with counted(_clock(folder)):
+                train(replace(known[cell], run=str(folder), seed=seed))
+            judge(folder, name, cell, vocoder, limit, pairs)
+
+
+def vocoder(
+    corpus: tyro.conf.Positional[Path],
+    out: tyro.conf.Positional[Path],
+    training: VocoderTraining = VocoderTraining(),  # noqa: B008
+) -> None:
+    """Train a vocoder as `seqvae vocoder` does, and count its CPU time.
+
+    Args:
+        corpus: prepared corpus.
+        out: folder of the vocoder.
+        training: how.
+    """
+    with counted(_clock(out)):
+        train_vocoder(replace(training, data=str(corpus), out=str(out)))
+
+
+def judge(
+    run: tyro.conf.Positional[Path],
+    name: str,
+    cell: str = "default",
+    vocoder: Path | None = None,
+    limit: int = 20,
+    pairs: int = 12,
+) -> None:
+    """Judge a trained run as a cell; one that is there is replaced.
+
+    Args:
+        run: a trained run, its corpus where it was.
+        name: what to call the corpus in the results.
+        cell: what to call the run.
+        vocoder: of the corpus; by default the run's own, or Griffin-Lim.
+        limit: held-out recordings converted for each pair of speakers.
+        pairs: most pairs of speakers.
+    """
+    model = load_speech(run)
+    if vocoder is not None:
+        model.use_vocoder(load_vocoder(vocoder, model.settings))
+    experiment = model.info["experiment"]
+    report = dict(
+        evaluate_speech(
+            model,
+            SpeechCorpus.open(experiment.data),
+            "test",
+            limit=limit,
+            pairs=pairs,
+            folder=run / "evaluation-test",
+        )
+    )
+    # For `seqvae report`, which draws the runs of a folder over their rates.
+    (run / "evaluation-test.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    payload = {
+        "cell": cell,
+        "seed": experiment.seed,
+        "corpus": name,
+        "train_cpu_seconds": cpu_seconds(_clock(run)),
+        "vocoder_cpu_seconds": _vocoder_seconds(vocoder),
+        "vocoder": type(model.vocoder).__name__,
+        "parameters": sum(p.numel() for p in model.model.parameters()),
+        "best_step": model.info.get("step"),
+        "report": report,
+        "experiment": to_json(replace(experiment, data=name, run="")),
+    }
+    write_result(_result(name, cell, experiment.seed), payload)
+    print(f"{name} {cell} seed {experiment.seed}\n{SpeechReport(report)}")
+
+
+def _result(name: str, cell: str, seed: int) -> str:
+    return f"{speech_table.FOLDER}/{name}/{cell}-s{seed}"
+
+
+def _clock(run: Path) -> Path:
+    """Beside the run, not in it: a run's folder is made by its training."""
+    return run.with_name(f"{run.name}.cpu.json")
 
 
 _cells = cells  # `run` has an argument of that name
 
 
-def _timed(work: Callable[[], object], folder: Path) -> float | None:
-    """CPU seconds of training; None where an earlier part of it is not in this process's clock."""
-    resumed = folder.exists()
-    began = time.process_time()
-    work()
-    return None if resumed else round(time.process_time() - began, 1)
-
-
 def _vocoder_seconds(vocoder: Path | None) -> float | None:
-    """What the vocoder's own training took, as it says; 0 for Griffin-Lim."""
-    if vocoder is None:
-        return 0.0
-    document = json.loads((vocoder / "vocoder.json").read_text(encoding="utf-8"))
-    found = document.get("facts", {}).get("cpu_seconds")
-    return None if found is None else float(found)
+    """What the vocoder's own training took; 0 for Griffin-Lim, None where nobody counted."""
+    return 0.0 if vocoder is None else cpu_seconds(_clock(vocoder))
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"run": run, "table": speech_table.write_tables})
+    tyro.extras.subcommand_cli_from_dict(
+        {"run": run, "vocoder": vocoder, "judge": judge, "table": speech_table.write_tables}
+    )

@@ -1,13 +1,12 @@
 """Noise taken off recordings at 0, 5 and 10 dB; bar 4 of issue D.
 
-    python -m benchmarks.speech_denoise RUN --babble voices.json
+    python -m benchmarks.speech_denoise RUN --voices CORPUS
 
-RUN was trained on noise. Noises: white; pink (power falling with frequency); and, with --babble, six voices at once that
-are not in the corpus. Against the clean recording, sample by sample: SI-SDR, STOI, PESQ; and the words. Result:
+RUN was trained on noise. Noises: white; pink (power falling with frequency); and, with --voices, a corpus
+that holds whole speakers back, six of these at once. Against the clean recording, sample by sample: SI-SDR, STOI, PESQ; and the words. Result:
 benchmarks/results/speech/denoise.json.
 """
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +14,8 @@ import numpy as np
 import tyro
 
 from benchmarks.record import RESULTS, ledger, write_result
-from seqvae.data.speech.audio import Sound, prepare_sound, read_audio, write_audio
+from seqvae.data.speech.audio import Sound, write_audio
 from seqvae.data.speech.corpus import SpeechCorpus
-from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.evaluation.referees.client import judge
 from seqvae.evaluation.referees.job import Item
 from seqvae.evaluation.referees.summary import table
@@ -35,7 +33,7 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 def run(
     run: tyro.conf.Positional[Path],
     corpus: Path | None = None,
-    babble: Path | None = None,
+    voices: Path | None = None,
     method: Literal["mask", "vocoder"] = "mask",
     limit: int = 24,
 ) -> None:
@@ -44,7 +42,7 @@ def run(
     Args:
         run: a run trained on noise.
         corpus: by default the run's own.
-        babble: JSON of recordings by voice, for a noise of voices.
+        voices: corpus with speakers held back, for a noise of voices.
         method: how noise is taken off; see `seqvae denoise`.
         limit: test recordings.
     """
@@ -55,7 +53,7 @@ def run(
     rate = model.settings.sample_rate
     told = [i for i in range(len(stage.store)) if stage.store.text(i)] or range(len(stage.store))
     at = np.linspace(0, len(told) - 1, min(limit, len(told))).round().astype(int)
-    talkers = [] if babble is None else _talkers(babble, model.settings)
+    talkers = [] if voices is None else _talkers(SpeechCorpus.open(voices))
     items = []
     for index in (told[i] for i in np.unique(at)):
         clean = stage.natural(index)
@@ -146,10 +144,11 @@ def bars(noise: str, groups: dict[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _talkers(voices: Path, settings: MelSettings) -> list[Floats]:
-    files = [files[0] for files in json.loads(voices.read_text(encoding="utf-8")).values()]
-    sounds = [read_audio(Path(file)) for file in files]
-    return [prepare_sound(sound.samples, sound.rate, settings) for sound in sounds]
+def _talkers(corpus: SpeechCorpus) -> list[Floats]:
+    """A recording of each held-out speaker."""
+    store, known = corpus.split("test"), len(corpus.train_speakers)
+    first = {int(s): i for i, s in reversed(list(enumerate(store.speaker))) if s >= known}
+    return [store.audio(index) for index in first.values()]
 
 
 if __name__ == "__main__":

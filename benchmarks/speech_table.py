@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.record import RESULTS, ledger
+from benchmarks.record import RESULTS, ledger, write_result
 from seqvae.evaluation.referees.summary import table
 
 FOLDER = "speech"
@@ -147,9 +147,7 @@ def _curve(corpus: Path, rows: list[dict[str, Any]]) -> None:
     if len(points) < 2:
         return
     controls = {name: rated[0]["report"]["groups"][name] for name in CONTROLS}
-    (corpus / "rate_curve.json").write_text(
-        json.dumps({"points": points, "controls": controls}, indent=1) + "\n", encoding="utf-8"
-    )
+    write_result(f"{FOLDER}/{corpus.name}/rate_curve", {"points": points, "controls": controls})
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,14 +1,13 @@
 """Into voices that no training heard; bar 2 of issue D.
 
-    python -m benchmarks.speech_zero_shot RUN voices.json --vocoder VOCODER
+    python -m benchmarks.speech_zero_shot RUN --vocoder VOCODER
 
-RUN has a style encoder (trained on many voices); voices.json, written by benchmarks/speech_data.py, maps voices to recordings that are
-not in its corpus. The first half of a voice's recording tells the model whose voice to take; the second half is what the
-conversions are compared with, so that no figure is about the recording itself. Sources are the corpus' test recordings whose
-text is known. Result: benchmarks/results/speech/zero_shot.json.
+RUN has a style encoder, trained on many voices, and its corpus holds whole speakers back (`seqvae prepare speech
+--test-speaker-count 26`). The first half of a held-out speaker's recording tells the model whose voice to take; the second
+half is what the conversions are compared with, so that no figure is about the recording itself. Sources are test recordings
+of known speakers whose text is known. Result: benchmarks/results/speech/zero_shot.json.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,12 @@ import numpy as np
 import tyro
 
 from benchmarks.record import RESULTS, ledger, write_result
-from seqvae.data.speech.audio import Sound, prepare_sound, read_audio, write_audio
+from seqvae.data.speech.audio import Sound, write_audio
 from seqvae.data.speech.corpus import SpeechCorpus
 from seqvae.evaluation.referees.client import judge
 from seqvae.evaluation.referees.job import Item
 from seqvae.evaluation.referees.summary import table
 from seqvae.evaluation.speech_trial import Stage
-from seqvae.tasks.speech_model import SpeechModel
 from seqvae.training import load_speech
 
 RESULT = "speech/zero_shot"
@@ -33,7 +31,6 @@ SHORTEST = 3.0
 
 def run(
     run: tyro.conf.Positional[Path],
-    voices: tyro.conf.Positional[Path],
     corpus: Path | None = None,
     vocoder: Path | None = None,
     limit: int = 6,
@@ -42,8 +39,7 @@ def run(
 
     Args:
         run: a trained run.
-        voices: JSON of recordings by voice.
-        corpus: of the sources; by default the run's own.
+        corpus: with speakers held back; by default the run's own.
         vocoder: of the corpus; by default the run's own, or Griffin-Lim.
         limit: recordings converted into each voice.
     """
@@ -53,9 +49,7 @@ def run(
     opened = SpeechCorpus.open(corpus or Path(model.info["experiment"].data))
     folder = run / "zero-shot"
     stage = Stage(model, opened, "test", folder)
-    recordings = json.loads(voices.read_text(encoding="utf-8"))
-    halves = {name: _halves(model, files[0], folder, name) for name, files in recordings.items()}
-    halves = {name: pair for name, pair in halves.items() if pair is not None}
+    halves = _halves(opened, folder)
     sources = _sources(opened, limit)
     items = []
     for name, (heard, judged) in halves.items():
@@ -121,27 +115,33 @@ def gap_closed(groups: dict[str, Any]) -> float:
     return float((groups["conversion"]["similarity"] - none) / (own - none))
 
 
-def _halves(model: SpeechModel, file: str, folder: Path, name: str) -> tuple[Path, Path] | None:
-    """The halves of a recording as files; None if it is too short."""
-    sound = read_audio(Path(file))
-    rate = model.settings.sample_rate
-    samples = prepare_sound(sound.samples, sound.rate, model.settings)
-    if len(samples) < 2 * SHORTEST * rate:
-        return None
-    middle = len(samples) // 2
-    found = []
-    for part, half in (("heard", samples[:middle]), ("judged", samples[middle:])):
-        path = folder / "halves" / f"{name}-{part}.wav"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_audio(path, half, rate)
-        found.append(path)
-    return found[0], found[1]
+def _halves(corpus: SpeechCorpus, folder: Path) -> dict[str, tuple[Path, Path]]:
+    """The halves of a recording of each held-out speaker, as files, by the speaker's name."""
+    store, rate = corpus.split("test"), corpus.settings.sample_rate
+    found: dict[str, tuple[Path, Path]] = {}
+    for index, speaker in enumerate(store.speaker.tolist()):
+        name = corpus.speakers[speaker]
+        samples = store.audio(index)
+        if name in found or name in corpus.train_speakers or len(samples) < 2 * SHORTEST * rate:
+            continue
+        paths = []
+        for part, half in zip(("heard", "judged"), np.array_split(samples, 2), strict=True):
+            paths.append(folder / "halves" / f"{speaker}-{part}.wav")
+            paths[-1].parent.mkdir(parents=True, exist_ok=True)
+            write_audio(paths[-1], half, rate)
+        found[name] = (paths[0], paths[1])
+    if not found:
+        raise SystemExit(
+            f"{corpus.path}: no speaker is held out; prepare with --test-speaker-count"
+        )
+    return found
 
 
 def _sources(corpus: SpeechCorpus, limit: int) -> list[int]:
-    """Test recordings with a text, spread over the split, of different sentences."""
+    """Test recordings of known speakers with a text, spread over the split."""
     store = corpus.split("test")
-    told = [i for i in range(len(store)) if store.text(i)]
+    known = len(corpus.train_speakers)
+    told = [i for i in range(len(store)) if store.text(i) and store.speaker[i] < known]
     if not told:
         raise SystemExit(f"{corpus.path}: no test recording has a text")
     at = np.linspace(0, len(told) - 1, min(limit, len(told))).round().astype(int)
