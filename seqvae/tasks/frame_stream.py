@@ -1,13 +1,9 @@
-"""Sound to frames and frames to sound while it comes in: what is kept of the past and waited for."""
+"""Frames of a sound while it comes in."""
 
 import torch
 from torch import Tensor
 
 from seqvae.nn.mel import MelSpectrogram
-from seqvae.vocoders import Vocoder
-
-FADE = 64
-"""Samples over which a piece gives way to the next where the vocoder's context is not bounded."""
 
 
 class FrameStream:
@@ -53,48 +49,3 @@ class FrameStream:
         mel = self.mel.unpadded(self._padded[None, : count * self.step + 2 * settings.edge])
         self._padded = self._padded[count * self.step :]
         return mel
-
-
-class VocoderStream:
-    """Sound of frames that come in pieces.
-
-    Each piece is spoken with `past` frames before and `ahead` frames behind it: of a bounded vocoder
-    that is what it makes of the whole, of another one pieces are faded into each other.
-
-    Args:
-        vocoder: speaks.
-        seed: of its noise.
-    """
-
-    def __init__(self, vocoder: Vocoder, seed: int = 0) -> None:
-        self.vocoder = vocoder
-        self._seed = torch.tensor([seed])
-        self._frames: Tensor | None = None
-        self._first = 0  # number of the first frame that is kept
-        self._done = 0  # frames that were spoken
-        self._tail: Tensor | None = None  # what the last window said of the frames behind its own
-
-    def push(self, frames: Tensor, *, last: bool = False) -> Tensor:
-        """Samples [n] that frames [1, T, mels] make certain; all that is left with `last`."""
-        kept = frames if self._frames is None else torch.cat([self._frames, frames], 1)
-        total = self._first + kept.shape[1]
-        end = total if last else max(total - self.vocoder.ahead, self._done)
-        self._frames = kept
-        if end == self._done:
-            return torch.zeros(0, device=frames.device)
-        hop, noise = self.vocoder.settings.hop, None
-        if self.vocoder.noise_width:
-            seed = self._seed.to(frames.device)
-            noise = self.vocoder.draw(seed, kept.shape[1], self._first)
-        wave: Tensor = self.vocoder(kept, noise)[0]
-        begin = (self._done - self._first) * hop
-        out = wave[begin : begin + (end - self._done) * hop].clone()
-        if self._tail is not None and not self.vocoder.bounded:
-            size = min(FADE, len(self._tail), len(out))
-            rise = (torch.arange(size, device=out.device) + 0.5) / size
-            out[:size] = torch.lerp(self._tail[:size], out[:size], rise)
-        self._tail = wave[(end - self._first) * hop :]
-        self._done = end
-        dropped = max(end - self.vocoder.past - self._first, 0)
-        self._frames, self._first = kept[:, dropped:], self._first + dropped
-        return out

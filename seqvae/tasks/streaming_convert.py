@@ -15,9 +15,10 @@ from seqvae.likelihoods import FrameLikelihood
 from seqvae.model import CONTENT
 from seqvae.nn.streamed import streamed
 from seqvae.tasks.chunks import Array
-from seqvae.tasks.frame_stream import FrameStream, VocoderStream
+from seqvae.tasks.frame_stream import FrameStream
 from seqvae.tasks.recording import Recording
 from seqvae.tasks.render import PEAK
+from seqvae.tasks.vocoder_stream import vocoder_stream
 from seqvae.tasks.voice import VoiceLike
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class StreamConverter:
         self._condition = model.voice(voice).condition[None]
         self._stride = model.step // model.settings.hop
         self._heard = FrameStream(model.mel, self._stride)
-        self._spoken = VocoderStream(model.vocoder, seed)
+        self._spoken = vocoder_stream(model.vocoder, seed)
         self._in = self._out = 0
 
     @property
@@ -75,7 +76,7 @@ class StreamConverter:
 
         A block of frames must be there, half a window behind it, and the frames that the vocoder waits for.
         """
-        settings, ahead = self.model.settings, self.model.vocoder.ahead
+        settings, ahead = self.model.settings, self._spoken.ahead
         waits = (
             ((frame + ahead) // self._stride + 1) * self.model.step - frame * settings.hop
             for frame in range(self._stride)
