@@ -32,7 +32,7 @@ def open_run(experiment: Experiment, material: Material, process: Process) -> No
         before = replace(before, run=experiment.run, data=experiment.data)
         if to_json(before) != to_json(experiment):
             raise UserError(
-                f"{run} holds a run with other settings: {_difference(before, experiment)}; "
+                f"{run} holds a run with other settings: {difference(before, experiment)}; "
                 "use another folder, or the same settings to resume it"
             )
         if known.get("data_fingerprint") != material.fingerprint:
@@ -86,8 +86,8 @@ def delete_run(run: Path, process: Process) -> None:
     process.wait()
 
 
-def _difference(before: Experiment, now: Experiment) -> str:
-    """The first setting in which two experiments differ, in words."""
+def difference(before: Any, now: Any) -> str:  # noqa: ANN401
+    """The first setting in which two experiments, dataclasses, differ, in words."""
 
     def walk(a: Any, b: Any, path: str) -> str:  # noqa: ANN401
         if isinstance(a, dict) and isinstance(b, dict) and a.keys() == b.keys():
