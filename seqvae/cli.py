@@ -1,11 +1,10 @@
 """The command line: parses, calls, prints. Each verb imports what it needs when it runs."""
 
-import dataclasses
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import seqvae
 from seqvae.errors import UserError
@@ -14,7 +13,7 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
 
   seqvae prepare text IN... DATA         read text files, train a tokenizer, write a corpus
   seqvae prepare speech IN... DATA       read recordings, a folder for each speaker, write a corpus
-  seqvae train DATA RUN [--rate NATS]    train (or go on with) a model
+  seqvae train DATA RUN [--rate RATE]    train (or go on with) a model of text or of speech
   seqvae evaluate RUN                    likelihood, information, reconstruction on the test split
   seqvae report RUN                      one HTML page: does the latent carry information?
   seqvae sample RUN                      write new sentences
@@ -74,69 +73,9 @@ def _prepare(argv: list[str]) -> None:
 
 
 def _train(argv: list[str]) -> None:
-    import tyro
+    from seqvae.cli_train import train
 
-    from seqvae.config import Experiment, Model, Preset, Training, preset
-    from seqvae.objectives import ObjectiveChoice, RateTarget
-    from seqvae.training import train
-
-    name: Preset = "tiny"
-    for index, word in enumerate(argv):
-        if word == "--preset" and index + 1 < len(argv):
-            name = argv[index + 1]  # type: ignore[assignment]
-        elif word.startswith("--preset="):
-            name = word.split("=", 1)[1]  # type: ignore[assignment]
-    if name not in ("tiny", "small", "base"):
-        raise UserError(f"--preset {name!r} is not one of tiny, small, base")
-    base = preset(name)
-
-    @dataclasses.dataclass(frozen=True)
-    class Train:
-        """Train a model on a prepared corpus, or go on with a run where it stopped.
-
-        The one dial is --rate: nats per sequence that the latent shall carry. --latent none trains
-        the same decoder as a plain language model, the baseline of every comparison.
-        """
-
-        data: tyro.conf.Positional[Path]
-        """Folder written by `seqvae prepare`."""
-        run: tyro.conf.Positional[Path]
-        """Folder for the run; one that exists is resumed."""
-        rate: float | None = None
-        """Nats per sequence that the latent shall carry [default 8]; sets objective:rate-target."""
-        preset: Preset = name
-        """Size: tiny trains on a CPU, small and base want a GPU."""
-        latent: Literal["vae", "none"] = "vae"
-        """none: the same decoder without a latent, a language model."""
-        seed: int = 0
-        """Seed of everything random."""
-        overwrite: bool = False
-        """Delete what the run folder holds and start afresh."""
-        training: Annotated[Training, tyro.conf.arg(name="")] = base.training
-        model: Model = base.model
-        objective: ObjectiveChoice = base.objective
-
-    given = tyro.cli(Train, args=argv, prog="seqvae train")
-    objective = given.objective
-    if given.rate is not None:
-        if not isinstance(objective, RateTarget):
-            raise UserError("--rate sets the objective rate-target; leave out one of the two")
-        if not given.rate > 0:
-            raise UserError(
-                f"--rate must be above 0 nats, got {given.rate:g}; "
-                "for a model without a latent use --latent none"
-            )
-        objective = dataclasses.replace(objective, rate=given.rate)
-    experiment = Experiment(
-        data=str(given.data),
-        run=str(given.run),
-        latent=given.latent,
-        objective=objective,
-        model=given.model,
-        training=given.training,
-        seed=given.seed,
-    )
-    train(experiment, overwrite=given.overwrite)
+    train(argv)
 
 
 def _evaluate(argv: list[str]) -> None:

@@ -89,7 +89,7 @@ class Training:
     steps: int | None = None
     """Optimiser steps; replaces `epochs` when given."""
     tokens_per_batch: int = 2048
-    """Tokens of a batch on one process, padding included."""
+    """Tokens of a batch of text on one process, padding included."""
     accumulate: int = 1
     """Batches whose gradients are averaged for one step."""
     learning_rate: float = 2e-3
@@ -126,7 +126,8 @@ class Training:
     noise: Noise = field(default_factory=Noise)
     """Corruption of what the encoder reads."""
     validate_every: int | None = None
-    """Steps between validations; by default once an epoch, and at least 5 times a run."""
+    """Steps between validations; by default once an epoch, and at least 5 times a run (of speech, 40
+    times at most)."""
     validate_sequences: int = 1000
     """Sequences of the validation split that are used."""
     checkpoint_every: int = 500
@@ -236,10 +237,10 @@ def speech_preset(name: Preset = "tiny", rate: float = 700.0) -> Experiment:
         name: which size.
         rate: bit/s that the content shall carry.
     """
-    width, layers, batch, rate_of_learning = {
-        "tiny": (192, 3, 16, 1.5e-3),
-        "small": (384, 4, 64, 7e-4),
-        "base": (768, 6, 128, 3e-4),
+    width, layers, batch, rate_of_learning, steps = {
+        "tiny": (192, 3, 16, 1.5e-3, 20_000),
+        "small": (384, 4, 64, 7e-4, 50_000),
+        "base": (768, 6, 128, 3e-4, 100_000),
     }[name]
     return Experiment(
         objective=LevelRates(content=rate),
@@ -249,7 +250,8 @@ def speech_preset(name: Preset = "tiny", rate: float = 700.0) -> Experiment:
             decoder=decoders.FilmConv(width=width, layers=layers + 1, fine_width=2 * width // 3),
             batch=batch,
         ),
-        training=Training(learning_rate=rate_of_learning, weight_decay=0.01),
+        # Voices are learned in steps, not in passes: little data is gone through more often.
+        training=Training(learning_rate=rate_of_learning, weight_decay=0.01, steps=steps),
     )
 
 

@@ -40,6 +40,7 @@ LAYERS = [
     {
         *(
             "cli",
+            "cli_train",
             "cli_tasks",
             "cli_evaluate",
             "cli_export",

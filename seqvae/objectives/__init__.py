@@ -6,7 +6,9 @@ from seqvae.objectives.level_rates import LevelRates
 from seqvae.objectives.objective import Loss, Objective, Terms
 from seqvae.objectives.rate_target import RateTarget
 
-ObjectiveChoice = RateTarget | Elbo | FreeBits | LevelRates
+TextObjectiveChoice = RateTarget | Elbo | FreeBits
+SpeechObjectiveChoice = LevelRates | Elbo
+ObjectiveChoice = TextObjectiveChoice | SpeechObjectiveChoice
 
 __all__ = [
     "Elbo",
@@ -16,5 +18,7 @@ __all__ = [
     "Objective",
     "ObjectiveChoice",
     "RateTarget",
+    "SpeechObjectiveChoice",
     "Terms",
+    "TextObjectiveChoice",
 ]

@@ -22,7 +22,7 @@ from seqvae.errors import UserError
 from seqvae.model import STYLE, SequenceVAE
 from seqvae.nn.mel import MelSpectrogram
 from seqvae.nn.warp import warp_mels
-from seqvae.objectives import Elbo, LevelRates, Loss
+from seqvae.objectives import Loss, SpeechObjectiveChoice
 from seqvae.objectives.objective import BIT_RATE
 from seqvae.training.distributed import Process
 from seqvae.training.guard import Guard, Mode
@@ -228,7 +228,7 @@ class SpeechMaterial(Material):
 
 def _check(experiment: Experiment) -> None:
     """Refuse settings that are for text."""
-    if not isinstance(experiment.objective, LevelRates | Elbo):
+    if not isinstance(experiment.objective, SpeechObjectiveChoice):
         raise UserError(
             f"the objective {type(experiment.objective).__name__} weighs one latent of a text; for speech use "
             "level-rates (--rate BITS) or elbo"

@@ -1,0 +1,185 @@
+"""The verb train: its options are those of the data, text or speech."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
+
+from seqvae.errors import UserError
+
+if TYPE_CHECKING:
+    from seqvae.config import Preset
+
+USAGE = """usage: seqvae train DATA RUN [options]
+
+Train a model on what `seqvae prepare` wrote to DATA, or go on with the run in RUN where it stopped: a run that
+was killed ends as if it had not been. Whether DATA is text or speech is seen from it.
+
+  text     --rate NATS        nats that the latent carries of each sequence [8]; the controller holds it
+           --latent none      the same decoder without a latent: the language model to compare with
+           --noise.drop 0.1   ... a denoiser: words are dropped from what the encoder reads
+
+  speech   --rate BITS        bits per second that the content carries [700]; more is clearer speech, less keeps
+                              less of the source's voice in a conversion (300 to 1000)
+           --objective.style  nats of an utterance that its style, the voice, carries [16]
+           --model.speakers   encoder: any voice, from a recording; table: those in DATA, by name; both
+           --model.noise.probability 0.8
+                              a denoiser: noise is mixed into what the encoders read
+
+  both     --preset           tiny [default] for a CPU, small or base for a GPU
+           --steps, --epochs  how long
+           --overwrite        start afresh in RUN
+
+`seqvae train DATA --help` lists all options for the kind of data in DATA. Several GPUs or processes:
+torchrun --nproc-per-node 8 -m seqvae.cli train DATA RUN. Progress: RUN/metrics.jsonl, RUN/guard.jsonl,
+tensorboard --logdir RUN."""
+
+
+def train(argv: list[str]) -> None:
+    """Train on the corpus among the words.
+
+    Raises:
+        UserError: see `seqvae.training.trainer.Trainer`, or an option that does not go with the data.
+    """
+    from seqvae.data.folder import META, modality_of
+
+    data = next((word for word in argv if (Path(word) / META).is_file()), None)
+    if data is None and (not argv or {"-h", "--help"} & set(argv)):
+        print(USAGE)
+        return
+    if data is not None and modality_of(data) == "speech":
+        _speech(argv)
+    else:
+        _text(argv)
+
+
+def _text(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.config import Experiment, Model, Preset, Training, preset
+    from seqvae.objectives import RateTarget, TextObjectiveChoice
+    from seqvae.training import train
+
+    name = _preset(argv)
+    base = preset(name)
+    usual = cast(TextObjectiveChoice, base.objective)
+
+    @dataclasses.dataclass(frozen=True)
+    class Train:
+        """Train a model on a prepared corpus, or go on with a run where it stopped.
+
+        The one dial is --rate: nats per sequence that the latent shall carry. --latent none trains
+        the same decoder as a plain language model, the baseline of every comparison.
+        """
+
+        data: tyro.conf.Positional[Path]
+        """Folder written by `seqvae prepare`."""
+        run: tyro.conf.Positional[Path]
+        """Folder for the run; one that exists is resumed."""
+        rate: float | None = None
+        """Nats per sequence that the latent shall carry [default 8]; sets objective:rate-target."""
+        preset: Preset = name
+        """Size: tiny trains on a CPU, small and base want a GPU."""
+        latent: Literal["vae", "none"] = "vae"
+        """none: the same decoder without a latent, a language model."""
+        seed: int = 0
+        """Seed of everything random."""
+        overwrite: bool = False
+        """Delete what the run folder holds and start afresh."""
+        training: Annotated[Training, tyro.conf.arg(name="")] = base.training
+        model: Model = base.text
+        objective: TextObjectiveChoice = usual
+
+    given = tyro.cli(Train, args=argv, prog="seqvae train")
+    objective = given.objective
+    if given.rate is not None:
+        if not isinstance(objective, RateTarget):
+            raise UserError("--rate sets the objective rate-target; leave out one of the two")
+        if not given.rate > 0:
+            raise UserError(
+                f"--rate must be above 0 nats, got {given.rate:g}; "
+                "for a model without a latent use --latent none"
+            )
+        objective = dataclasses.replace(objective, rate=given.rate)
+    experiment = Experiment(
+        data=str(given.data),
+        run=str(given.run),
+        latent=given.latent,
+        objective=objective,
+        model=given.model,
+        training=given.training,
+        seed=given.seed,
+    )
+    train(experiment, overwrite=given.overwrite)
+
+
+def _speech(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.config import Experiment, Preset, Training, speech_preset
+    from seqvae.config_speech import Speech
+    from seqvae.objectives import LevelRates, SpeechObjectiveChoice
+    from seqvae.training import train
+
+    name = _preset(argv)
+    base = speech_preset(name)
+    usual = cast(SpeechObjectiveChoice, base.objective)
+
+    @dataclasses.dataclass(frozen=True)
+    class Train:
+        """Train a speech model on a prepared corpus, or go on with a run where it stopped.
+
+        Two latents: the content, a vector every few frames, and the style, one vector an utterance; a
+        conversion keeps the one and swaps the other. The one dial is --rate: bits per second that the
+        content shall carry. More is clearer speech; less keeps less of the source's voice.
+        """
+
+        data: tyro.conf.Positional[Path]
+        """Folder written by `seqvae prepare`."""
+        run: tyro.conf.Positional[Path]
+        """Folder for the run; one that exists is resumed."""
+        rate: float | None = None
+        """Bits per second that the content shall carry [default 700]; sets objective:level-rates."""
+        preset: Preset = name
+        """Size: tiny trains on a CPU, small and base want a GPU."""
+        seed: int = 0
+        """Seed of everything random."""
+        overwrite: bool = False
+        """Delete what the run folder holds and start afresh."""
+        training: Annotated[Training, tyro.conf.arg(name="")] = base.training
+        model: Speech = base.speech
+        objective: SpeechObjectiveChoice = usual
+
+    given = tyro.cli(Train, args=argv, prog="seqvae train")
+    objective = given.objective
+    if given.rate is not None:
+        if not isinstance(objective, LevelRates):
+            raise UserError("--rate sets the objective level-rates; leave out one of the two")
+        if not given.rate > 0:
+            raise UserError(f"--rate must be above 0 bit/s, got {given.rate:g}; try 300 to 1000")
+        objective = dataclasses.replace(objective, content=given.rate)
+    experiment = Experiment(
+        data=str(given.data),
+        run=str(given.run),
+        objective=objective,
+        model=given.model,
+        training=given.training,
+        seed=given.seed,
+    )
+    train(experiment, overwrite=given.overwrite)
+
+
+def _preset(argv: list[str]) -> "Preset":
+    """The preset among the words: the defaults of all other options depend on it."""
+    from seqvae.config import Preset
+
+    known: tuple[Preset, ...] = get_args(Preset)
+    given: str = known[0]
+    for index, word in enumerate(argv):
+        if word == "--preset" and index + 1 < len(argv):
+            given = argv[index + 1]
+        elif word.startswith("--preset="):
+            given = word.split("=", 1)[1]
+    for name in known:
+        if name == given:
+            return name
+    raise UserError(f"--preset {given!r} is not one of {', '.join(known)}")
