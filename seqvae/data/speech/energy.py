@@ -38,10 +38,10 @@ class Energy:
 
     @property
     def top(self) -> float:
-        """Decibels, relative to full scale, that speech reaches: exceeded for 0.2 s or 1 % of the time."""
+        """Decibels, relative to full scale, that speech reaches: exceeded 1 % of the time, from 0.2 to 5 s."""
         if not len(self):
             return -math.inf
-        rank = max(len(self) // 100, min(20, len(self) // 4))
+        rank = min(max(len(self) // 100, min(20, len(self) // 4)), 500)
         return float(_decibels(np.partition(self.power, len(self) - 1 - rank)[-1 - rank]))
 
     @property
