@@ -1,4 +1,4 @@
-"""A small corpus that all training tests share."""
+"""A small corpus of each kind that all training tests share."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import pytest
 
 from seqvae.data.corpus import Corpus
 from seqvae.data.prepare import PrepareText, prepare_text
+from seqvae.data.speech.corpus import SpeechCorpus
+from tests.evaluation.speech_corpus import make_corpus
 from tests.training.runs import lines
 
 
@@ -24,6 +26,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
         ),
         say=lambda notice: None,
     )
+
+
+@pytest.fixture(scope="session")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> SpeechCorpus:
+    """Two voices that say the same sentences."""
+    return make_corpus(tmp_path_factory.mktemp("speech"), voices=2)
 
 
 @pytest.fixture
