@@ -128,19 +128,29 @@ def without_functions(part: "onnx.ModelProto") -> "onnx.ModelProto":
     return inlined
 
 
-def only(part: "onnx.ModelProto", outputs: Sequence[str]) -> "onnx.ModelProto":
-    """A copy that computes these outputs alone, and asks for no input that they do not need."""
+def only(
+    part: "onnx.ModelProto", outputs: Sequence[str], given: Sequence[str] = ()
+) -> "onnx.ModelProto":
+    """A copy that computes these outputs alone, and asks for no input that they do not need.
+
+    Args:
+        part: any graph.
+        outputs: names of those that are wanted.
+        given: names of outputs that the copy is given, instead of computing them too.
+    """
     import onnx
 
     part = without_functions(part)
     stored = {tensor.name: tensor for tensor in part.graph.initializer}
-    nodes, weights = used(part.graph.node, stored, outputs)
+    makers = [node for node in part.graph.node if not set(given) & set(node.output)]
+    nodes, weights = used(makers, stored, outputs)
     read = {name for node in nodes for name in _read_by(node)} | set(outputs)
     chosen = {value.name: value for value in part.graph.output}
+    inputs = [*part.graph.input, *(chosen[name] for name in given)]
     made = onnx.helper.make_graph(
         nodes,
         part.graph.name,
-        [value for value in part.graph.input if value.name in read],
+        [value for value in inputs if value.name in read],
         [chosen[name] for name in outputs],
         initializer=weights,
         value_info=part.graph.value_info,

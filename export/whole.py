@@ -24,6 +24,7 @@ import numpy as np
 from seqvae.errors import UserError
 from seqvae.export.bundle_manifest import OPTIONS
 from seqvae.export.stitch import Scope, State
+from seqvae.export.whole_inputs import default, every_row, value_info
 from seqvae.export.whole_loops import Pieces, Rows, Texts, write
 
 if TYPE_CHECKING:
@@ -84,10 +85,10 @@ def build_generate(made_of: Ingredients) -> "onnx.ModelProto":
     scope.reserve(["z", *names, *(value.name for value in outputs)])
     if made_of.latent:
         count = scope.add("Shape", "z", start=0, end=1)
-        inputs = [_value("z", _FLOAT, ["B", made_of.latent])]
+        inputs = [value_info("z", _FLOAT, ["B", made_of.latent])]
     else:
         count, inputs = _most_rows(scope, names), []
-    options = _options(scope, names, count)
+    options = every_row(scope, names, count)
     texts = _generate(scope, made_of, Rows(count, "z" if made_of.latent else "", options))
     for name, value in texts._asdict().items():
         scope.rename(value, name)
@@ -108,17 +109,17 @@ def build_model(made_of: Ingredients) -> "onnx.ModelProto":
     scope, latent = Scope(made_of.opset), made_of.latent
     names = [name for name in OPTIONS if latent or name != _LATENT_ONLY]
     form: list[int | str] = ["B"] if made_of.tokenizer else ["B", "T"]
-    outputs = [_value("written", _STRING if made_of.tokenizer else _INT64, form)]
+    outputs = [value_info("written", _STRING if made_of.tokenizer else _INT64, form)]
     outputs += [value for value in _written_outputs() if made_of.tokenizer or value.name != "ids"]
     if latent:
-        outputs += [_value("mean", _FLOAT, ["B", latent]), _value("kl", _FLOAT, ["B", 1])]
+        outputs += [value_info("mean", _FLOAT, ["B", latent]), value_info("kl", _FLOAT, ["B", 1])]
     given = _text_inputs(made_of) if latent else []
     scope.reserve([NOISE, *names, *(value.name for value in [*given, *outputs])])
     if latent:
         count, z, found, options = _read(scope, made_of, names)
     else:
         count, z, found = _most_rows(scope, names), "", {}
-        options = _options(scope, names, count)
+        options = every_row(scope, names, count)
     texts = _generate(scope, made_of, Rows(count, z, options))
     found |= texts._asdict()
     if made_of.tokenizer:
@@ -131,8 +132,8 @@ def build_model(made_of: Ingredients) -> "onnx.ModelProto":
     inputs = [*given, *_option_inputs(names)]
     defaults = list(_defaults(names))
     if latent:
-        inputs.append(_value(NOISE, _FLOAT, ["noise_rows", latent]))
-        defaults.append(_tensor(NOISE, np.zeros((0, latent), np.float32)))
+        inputs.append(value_info(NOISE, _FLOAT, ["noise_rows", latent]))
+        defaults.append(default(NOISE, np.zeros((0, latent), np.float32)))
     return scope.model(inputs, outputs, defaults=defaults, metadata=_metadata(made_of, names))
 
 
@@ -175,7 +176,7 @@ def _read(scope: Scope, made_of: Ingredients, names: list[str]) -> tuple[str, st
     found = scope.inline(made_of.parts["encoder"], first, "encoder")
     mean, log_variance = found["mean"], found["log_variance"]
     count = scope.add("Shape", mean, start=0, end=1)
-    options = _options(scope, names, count)
+    options = every_row(scope, names, count)
     noise = _noise(scope, made_of, count, options)
     half = scope.add("Mul", log_variance, scope.constant(0.5, np.float32))
     step = scope.add("Mul", noise, options[_LATENT_ONLY])
@@ -214,21 +215,6 @@ def _divergence(scope: Scope, mean: str, log_variance: str) -> str:
     return scope.add("Cast", total, to=_FLOAT)
 
 
-def _options(scope: Scope, names: list[str], count: str) -> State:
-    """Every option for every row, [B, 1]."""
-    shape = scope.add("Concat", count, scope.constant([1]), axis=0)
-    # Too many rows are expanded to nothing of this shape: the runtime's error has the node's name.
-    return {
-        name: scope.add(
-            "Reshape",
-            scope.add("Expand", name, shape),
-            shape,
-            name=f"{name} has 1 row or one for each text",
-        )
-        for name in names
-    }
-
-
 def _most_rows(scope: Scope, names: list[str]) -> str:
     """The greatest number of rows of an option, int64 [1]."""
     sizes = [scope.add("Shape", name, start=0, end=1) for name in names]
@@ -237,27 +223,27 @@ def _most_rows(scope: Scope, names: list[str]) -> str:
 
 def _text_inputs(made_of: Ingredients) -> "list[onnx.ValueInfoProto]":
     if made_of.tokenizer:
-        return [_value("text", _STRING, ["B"])]
-    return [_value("ids", _INT64, ["B", "S"]), _value("lengths", _INT64, ["B"])]
+        return [value_info("text", _STRING, ["B"])]
+    return [value_info("ids", _INT64, ["B", "S"]), value_info("lengths", _INT64, ["B"])]
 
 
 def _written_outputs() -> "list[onnx.ValueInfoProto]":
     return [
-        _value("ids", _INT64, ["B", "T"]),
-        _value("log_prob", _FLOAT, ["B", 1]),
-        _value("complete", _BOOL, ["B", 1]),
+        value_info("ids", _INT64, ["B", "T"]),
+        value_info("log_prob", _FLOAT, ["B", 1]),
+        value_info("complete", _BOOL, ["B", 1]),
     ]
 
 
 def _option_inputs(names: list[str]) -> "list[onnx.ValueInfoProto]":
     # Each has an axis of its own name: they may be 1 where there are B texts.
-    return [_value(name, _TYPES[OPTIONS[name].dtype], [f"{name}_rows", 1]) for name in names]
+    return [value_info(name, _TYPES[OPTIONS[name].dtype], [f"{name}_rows", 1]) for name in names]
 
 
 def _defaults(names: list[str]) -> "Iterator[onnx.TensorProto]":
     for name in names:
         known = OPTIONS[name]
-        yield _tensor(name, np.array([[known.default]], np.dtype(known.dtype)))
+        yield default(name, np.array([[known.default]], np.dtype(known.dtype)))
 
 
 def _metadata(made_of: Ingredients, names: list[str]) -> dict[str, str]:
@@ -270,19 +256,3 @@ def _metadata(made_of: Ingredients, names: list[str]) -> dict[str, str]:
         "seqvae.options": json.dumps({name: asdict(OPTIONS[name]) for name in names}),
         **made_of.metadata,
     }
-
-
-def _value(name: str, kind: int, shape: "list[int | str]") -> "onnx.ValueInfoProto":
-    from onnx import ValueInfoProto, helper
-
-    value: ValueInfoProto = helper.make_tensor_value_info(name, kind, shape)
-    return value
-
-
-def _tensor(
-    name: str, value: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]"
-) -> "onnx.TensorProto":
-    from onnx import TensorProto, numpy_helper
-
-    tensor: TensorProto = numpy_helper.from_array(value, name)
-    return tensor

@@ -130,7 +130,7 @@ class IstftVocoder(Vocoder):
         x = torch.cat([x, (log_hertz - PITCH_CENTRE)[..., None], voiced[..., None]], 2)
         filters = self.filters(x[:, self.pitch_past :], mel)
         log_hertz, voiced = (p[:, self.past + self.ahead :] for p in (log_hertz, voiced))
-        sources = self.sources(log_hertz, voiced, noise.expand(len(mel), -1, -1), turn)
+        sources = self.sources(log_hertz, voiced, noise.expand(mel.shape[0], -1, -1), turn)
         voice, breath = (_times(source, by) for source, by in zip(sources, filters, strict=True))
         return self.stft.trim(self.stft.inverse(voice + breath))
 
@@ -144,7 +144,7 @@ class IstftVocoder(Vocoder):
         parts = self.config.parts
         inner = mel[:, self.past : mel.shape[1] - self.ahead]
         made = self.output(self.network(x))
-        made = made.view(len(mel), inner.shape[1] * parts, 3, self.fine.bins)
+        made = made.view(mel.shape[0], -1, 3, self.fine.bins)
         level = (self.envelope(inner) - self.unit).repeat_interleave(parts, 1)
         voice, breath, angle = made.unbind(2)
         gain = torch.exp((level + voice).clamp_max(LOUDEST))
@@ -161,7 +161,8 @@ class IstftVocoder(Vocoder):
         voice = pulses(log_hertz, turns, self.settings, edge)
         breath = F.pad((noise.flatten(1) - 0.5) * 12.0**0.5, (edge, edge))
         both = self.stft(torch.cat([voice, breath]))
-        return both[: len(voice)], both[len(voice) :]
+        rows = voice.shape[0]
+        return both[:rows], both[rows:]
 
 
 def _times(a: Tensor, b: Tensor) -> Tensor:

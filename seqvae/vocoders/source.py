@@ -93,4 +93,5 @@ def _steps(hertz: Tensor, settings: MelSettings) -> Tensor:
 
 def _greatest_so_far(x: Tensor) -> Tensor:
     """Greatest of this and the `MEMORY` - 1 values before it, or 0, [B, T]."""
-    return F.max_pool1d(F.pad(x, (MEMORY - 1, 0))[:, None], MEMORY, 1)[:, 0]
+    # In two dimensions: torch exports the other for one length only.
+    return F.max_pool2d(F.pad(x, (MEMORY - 1, 0))[:, None, None], (1, MEMORY), 1)[:, 0, 0]
