@@ -93,5 +93,5 @@ def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.wav").touch()
     with pytest.raises(BadSound, match="empty file"):
         Recording(tmp_path / "empty.wav", SETTINGS)
-    with pytest.raises(UserError, match="No such file"):
+    with pytest.raises(UserError, match="no such file"):
         Recording(tmp_path / "absent.wav", SETTINGS)
