@@ -55,8 +55,9 @@ lint: $(STAMP) ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
+# A process a core, each with one thread: side by side they would only take it from one another.
 test: lint ## lint, then run the tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 bench: $(STAMP) ## time the kernels on this machine
 	$(BIN)/python -m benchmarks.run $(ARGS)
