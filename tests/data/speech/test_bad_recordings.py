@@ -253,4 +253,4 @@ def test_memory_does_not_grow_with_a_recording(tmp_path: Path, minutes: int, shr
         check=True,
         cwd=Path(__file__).parents[3],
     )
-    assert int(done.stdout) < 30_000, "kilobytes; pages come and go by 20 MB"
+    assert int(done.stdout) < 40_000, "kilobytes; pages come and go by 20 MB"

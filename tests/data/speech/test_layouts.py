@@ -346,11 +346,21 @@ class FakeDataSet:
 
     def __init__(self, audio: type) -> None:
         self.features = {"audio": audio(), "text": "string"}
-        self.cast: list[tuple[str, bool]] = []
+        self.asked: list[object] = []
 
-    def cast_column(self, name: str, kind: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
-        self.cast.append((name, kind.decode))
-        return rows()
+    def cast_column(self, name: str, kind: Any) -> "FakeDataSet":  # noqa: ANN401
+        self.asked.append((name, kind.decode))
+        return self
+
+    def with_format(self, kind: str) -> "FakeDataSet":
+        self.asked.append(kind)
+        return self
+
+    def iter(self, batch_size: int) -> Iterator[Any]:
+        import pyarrow as pa
+
+        yield pa.Table.from_pylist(list(rows())[:2])
+        yield pa.Table.from_pylist(list(rows())[2:])
 
 
 def test_hugging_face(root: Path, search: Search, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +384,10 @@ def test_hugging_face(root: Path, search: Search, monkeypatch: pytest.MonkeyPatc
     assert [take[1:] for take in search(root)] == [("3", "one"), ("4", "two")]
     hub = {"split": "validation", "streaming": True}
     assert asked == [("some/voices", hub), (str(root), {})]
-    assert data.cast == [("audio", False)] * 2
+    assert data.asked == [("audio", False), "arrow"] * 2
+    (root / "dataset_dict.json").write_text("{}")
+    with pytest.raises(UserError, match="several splits of a data set; name the folder of one"):
+        search(root)
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r"pip install 'seqvae\[datasets\]'"):
         search("hf:some/voices")

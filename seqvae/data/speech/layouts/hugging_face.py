@@ -19,9 +19,17 @@ _LARGEST = 1 << 30
 
 
 def is_data_set(root: Path) -> bool:
-    """Whether a folder is a saved data set, or holds parquet files, or it is such a file."""
+    """Whether a folder is a saved data set, or holds parquet files, or it is such a file.
+
+    Raises:
+        UserError: it is a saved group of data sets.
+    """
     if root.is_file():
         return root.suffix == ".parquet"
+    if (root / "dataset_dict.json").is_file():
+        raise UserError(
+            f"{root}: several splits of a data set; name the folder of one, as {root / 'train'}"
+        )
     return (root / "state.json").is_file() or next(_parquet_files(root), None) is not None
 
 
@@ -112,11 +120,12 @@ def _data_set(source: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     features = rows.features
     if features is None:
         raise UserError(f"{source}: the data set does not say what its columns are")
-    if isinstance(rows, dict):
-        raise UserError(f"{source}: several splits ({', '.join(rows)}); name the folder of one")
     sounds = [name for name, kind in features.items() if isinstance(kind, datasets.Audio)]
     if not sounds:
         raise UserError(f"{source}: no column of sounds; it has {', '.join(features)}")
-    # Decoding is soundfile's business here: that of `datasets` needs torchcodec and FFmpeg.
-    for row in rows.cast_column(sounds[0], datasets.Audio(decode=False)):
-        yield sounds[0], row
+    # Decoding is soundfile's business here: that of `datasets` needs torchcodec and FFmpeg, and so does looking
+    # at its rows other than as Arrow tables.
+    rows = rows.cast_column(sounds[0], datasets.Audio(decode=False)).with_format("arrow")
+    for table in rows.iter(batch_size=_ROWS):
+        for row in table.to_pylist():
+            yield sounds[0], row
