@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 from seqvae.data.speech.mel_settings import MelSettings
 
-REACH = 8
-"""Samples on either side of a pulse that it reaches: the window of its sinc."""
+REACH = 16
+"""Samples on either side of a pulse that it reaches: the window of its sinc. Half a period of 500 Hz."""
 MEMORY = 1024
 """Frames after which a voiced stretch forgets where it began, 16 s: nobody's breath is longer."""
 
@@ -47,8 +47,8 @@ def pulse_turns(
 def pulses(log_hertz: Tensor, turns: Tensor, settings: MelSettings, edge: int) -> Tensor:
     """A pulse of unit power at each whole turn.
 
-    Between the centres of frames the frequency changes steadily. Pulses are sincs under a cosine
-    window: nothing is folded back at half of the sample rate.
+    Between the centres of frames the frequency changes steadily. Pulses are sincs under a window: next to
+    nothing is folded back at half of the sample rate.
 
     Args:
         log_hertz: as for `pulse_turns`, [B, T].
