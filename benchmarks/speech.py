@@ -30,7 +30,7 @@ from seqvae.priors import Hierarchical
 from seqvae.training import train
 from seqvae.training.load import load_speech
 from seqvae.training.vocoder import train_vocoder
-from seqvae.training.vocoder_config import VocoderTraining
+from seqvae.training.vocoder_config import VocoderExperiment, VocoderTraining
 from seqvae.vocoders.folder import load_vocoder
 
 RATES = (100, 200, 400, 700, 1000, 1500)
@@ -119,7 +119,7 @@ def vocoder(
         training: how.
     """
     with counted(_clock(out)):
-        train_vocoder(replace(training, data=str(corpus), out=str(out)))
+        train_vocoder(VocoderExperiment(data=str(corpus), out=str(out), training=training))
 
 
 def judge(
