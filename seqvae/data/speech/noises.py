@@ -25,6 +25,8 @@ _MOST_FILES = 10_000
 # Knots of a random spectrum an octave, and how far they lie apart, decibels.
 _KNOTS, _SPREAD = 1.5, 9.0
 _LOWEST = 40.0
+# Points of a period of hum.
+_PERIOD = 4096
 
 
 def white(samples: int, rate: int, generator: Generator) -> Floats:
@@ -58,9 +60,13 @@ def hum(samples: int, rate: int, generator: Generator) -> Floats:
     orders = np.arange(1, int(min(1000.0, rate / 2) / base) + 1)
     strength = generator.random(len(orders)) / orders ** generator.uniform(0.3, 1.5)
     phase = generator.uniform(0.0, 2 * np.pi, len(orders))
-    turns = 2 * np.pi * base / rate * np.arange(samples)
-    waves = np.sin(orders[:, None] * turns + phase[:, None])
-    return unit((strength @ waves).astype(np.float32))
+    # One period is summed, and read on at the base's pace: 20 times as fast as a sine for each sample of
+    # each multiple. Between two of its points the highest multiple is wrong by 1e-4 at most, -80 dB.
+    spectrum = np.zeros(_PERIOD // 2 + 1, np.complex128)
+    spectrum[orders] = strength * np.exp(1j * phase)
+    wave = np.fft.irfft(spectrum, _PERIOD) * _PERIOD
+    place = np.arange(samples) * (base / rate * _PERIOD) % _PERIOD
+    return unit(np.interp(place, np.arange(_PERIOD + 1), np.append(wave, wave[0])).astype(np.float32))
 
 
 def babble(store: "SpeechStore", samples: int, leave_out: int, generator: Generator) -> Floats:
