@@ -66,7 +66,9 @@ def hum(samples: int, rate: int, generator: Generator) -> Floats:
     spectrum[orders] = strength * np.exp(1j * phase)
     wave = np.fft.irfft(spectrum, _PERIOD) * _PERIOD
     place = np.arange(samples) * (base / rate * _PERIOD) % _PERIOD
-    return unit(np.interp(place, np.arange(_PERIOD + 1), np.append(wave, wave[0])).astype(np.float32))
+    return unit(
+        np.interp(place, np.arange(_PERIOD + 1), np.append(wave, wave[0])).astype(np.float32)
+    )
 
 
 def babble(store: "SpeechStore", samples: int, leave_out: int, generator: Generator) -> Floats:
