@@ -23,6 +23,7 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
   seqvae denoise RUN TEXT...             repair corrupted sentences
   seqvae score RUN TEXT...               how surprising sentences are, in nats, piece by piece
   seqvae convert RUN SOUND... --voice V  say what was recorded in another voice
+  seqvae vocoder DATA OUT                train what turns frames into sound, on prepared recordings
   seqvae export RUN BUNDLE               ONNX files that an app calls once, compared with PyTorch
   seqvae serve BUNDLE                    a server and a page for a bundle
   seqvae bench kernels                   time the kernels against PyTorch's, from a checkout
@@ -70,6 +71,12 @@ def _prepare(argv: list[str]) -> None:
     from seqvae.cli_prepare import prepare
 
     prepare(argv)
+
+
+def _vocoder(argv: list[str]) -> None:
+    from seqvae.cli_vocoder import vocoder
+
+    vocoder(argv)
 
 
 def _train(argv: list[str]) -> None:
@@ -183,6 +190,7 @@ def _convert(argv: list[str]) -> None:
 VERBS: dict[str, Callable[[list[str]], Any]] = {
     "prepare": _prepare,
     "train": _train,
+    "vocoder": _vocoder,
     "evaluate": _evaluate,
     "report": _report,
     "sample": _task("sample"),

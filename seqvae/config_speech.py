@@ -47,6 +47,9 @@ class Speech:
     warp: float = 0.2
     """The content encoder reads frames whose mel axis is stretched by a factor from 1 - warp to
     1 + warp, in training; 0: off."""
+    equalizer: float = 0.2
+    """The content encoder reads frames through a filter drawn for each crop, in training: a smooth curve
+    over the mel axis, about so many of a bin's standard deviations high; 0: off."""
     noise: NoiseMix = field(default_factory=NoiseMix)
     """Noise in what the encoders read, to train a denoiser."""
     crop_seconds: float = 2.0
@@ -58,6 +61,8 @@ class Speech:
         """Refuse what cannot be built or trained, naming the field."""
         if not 0.0 <= self.warp < 1.0:
             raise UserError(f"warp must be from 0 to below 1, got {self.warp}")
+        if not 0.0 <= self.equalizer <= 10.0:
+            raise UserError(f"equalizer must be from 0 to 10, got {self.equalizer}")
         if not 0.1 <= self.crop_seconds <= 600.0:
             raise UserError(f"crop_seconds must be from 0.1 to 600, got {self.crop_seconds}")
         if not 1 <= self.batch <= 65_536:
@@ -118,7 +123,9 @@ class Speech:
                 )
             table = nn.Embedding(speakers, self.table_width)
         width = (style.dimension if style else 0) + (self.table_width if table else 0)
-        decoder = self.decoder.build(posterior.dimension, width, encoder.stride, self.pitch)
+        decoder = self.decoder.build(
+            posterior.dimension, width, encoder.stride, settings if self.pitch else None
+        )
         return SequenceVAE(
             style,
             decoder,

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from seqvae.batch import Batch
 from seqvae.data.text import BLANK
 from seqvae.decoders import Decoder, FrameDecoder
-from seqvae.decoders.film_conv import CONTOUR
 from seqvae.encoders import Encoder, FrameEncoder, PitchReader
 from seqvae.likelihoods import FrameLikelihood, Likelihood
 from seqvae.nn.conv import shortened
@@ -190,9 +189,9 @@ class SequenceVAE(nn.Module):
         return torch.cat(parts, -1)
 
     def contour(self, values: Tensor, lengths: Tensor | None = None) -> Tensor | None:
-        """Course of the pitch and voicing, [B, T, 2], of log-mel frames [B, T, mels].
+        """The pitch, [B, T, 3], of log-mel frames [B, T, mels]; see `seqvae.data.speech.pitch.pitch_contour`.
 
-        The course is relative to its mean: that belongs to the voice. None: the model reads no pitch.
+        None: the model reads no pitch.
         """
         if self.pitch is None:
             return None
@@ -334,12 +333,12 @@ class SequenceVAE(nn.Module):
         return self.likelihood.nll(states, values, lengths).view(samples, -1)
 
     def _told_pitch(self, batch: Batch, lengths: Tensor | None) -> Tensor | None:
-        """The contour that the decoder is told, [B, T, 2]: the tracked one where there is one."""
+        """The contour that the decoder is told, [B, T, 3]: the tracked one where there is one."""
         if self.pitch is None or batch.pitch is None:
             contour = self.contour(batch.values, lengths)
             # The reader learns from tracked pitch alone.
             return None if contour is None else contour.detach()
-        return batch.pitch[..., :CONTOUR]
+        return batch.pitch
 
 
 def unpadded(values: Tensor, lengths: Tensor) -> Tensor | None:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.nn.conv import shortened
 from seqvae.posteriors import FrameGaussian
 from tests.laws import LATENT, WIDTH, build, close, gradients_reach_everything, law, noise, seed
@@ -16,6 +17,7 @@ from tests.laws_networks import LAWS
 __all__ = ["LAWS"]
 
 MELS, STEPS = 6, 11
+SETTINGS = MelSettings(mels=MELS)
 LENGTHS = torch.tensor([9, 4, 11])
 CONDITION = 3
 
@@ -171,16 +173,21 @@ def frame_encoder_is_saved_and_loaded(config: Any) -> None:  # noqa: ANN401
 
 def frame_decoders(config: Any) -> list[Any]:  # noqa: ANN401
     """For both strides, told the pitch and not."""
-    sizes = [(2, False), (4, False), (2, True), (4, True)]
+    sizes = [(2, None), (4, None), (2, SETTINGS), (4, SETTINGS)]
     return [build(config, LATENT, CONDITION, *size) for size in sizes]
 
 
+def contour(rows: int, frames: int) -> Tensor:
+    """A pitch [rows, frames, 3] around 148 Hz."""
+    return noise(rows, frames, 3, of=6) + torch.tensor([0.0, 0.0, 5.0])
+
+
 def decoder_inputs(decoder: Any) -> list[Tensor]:  # noqa: ANN401
-    """Content [3, T', D], zero at padding, conditions [3, C], and the pitch [3, T, 2] if it is told."""
+    """Content [3, T', D], zero at padding, conditions [3, C], and the pitch [3, T, 3] if it is told."""
     steps = steps_of(LENGTHS, decoder.stride)
     size = int(steps.max())
     content = noise(3, size, LATENT).where(~behind(steps, size), 0.0)
-    pitch = [noise(3, STEPS, 2, of=6)] if decoder.pitch else []
+    pitch = [contour(3, STEPS)] if decoder.pitch else []
     return [content, noise(3, CONDITION, of=4), *pitch]
 
 
@@ -228,7 +235,7 @@ def causal_frames_hear_nothing_of_the_future(config: Any) -> None:  # noqa: ANN4
     for decoder in frame_decoders(config):
         frames = 5 * decoder.stride
         inputs = [noise(1, 5, LATENT), noise(1, CONDITION, of=4)]
-        inputs += [noise(1, frames, 2, of=6)] if decoder.pitch else []
+        inputs += [contour(1, frames)] if decoder.pitch else []
         states = states_of(decoder, inputs, frames, None)
         for step in range(1, 5):
             here = step * decoder.stride
@@ -264,9 +271,8 @@ def frame_decoder_learns_and_passes_gradients_on(config: Any) -> None:  # noqa: 
 def frame_decoder_is_saved_and_loaded(config: Any) -> None:  # noqa: ANN401
     for decoder in frame_decoders(config):
         inputs = decoder_inputs(decoder)
-        again = reloaded(
-            decoder, config.build(LATENT, CONDITION, decoder.stride, decoder.pitch is not None)
-        )
+        settings = SETTINGS if decoder.pitch else None
+        again = reloaded(decoder, config.build(LATENT, CONDITION, decoder.stride, settings))
         assert torch.equal(states_of(again, inputs), states_of(decoder, inputs))
 
 
@@ -275,7 +281,7 @@ def pitch_is_told_where_it_is_asked_for(config: Any) -> None:  # noqa: ANN401
     for decoder in frame_decoders(config):
         content, condition, *pitch = decoder_inputs(decoder)
         with pytest.raises(ValueError, match="pitch"):
-            decoder(content, condition, STEPS, None if pitch else noise(3, STEPS, 2))
+            decoder(content, condition, STEPS, None if pitch else contour(3, STEPS))
 
 
 def frames_posterior(config: Any, lengths: Tensor | None = LENGTHS) -> FrameGaussian:  # noqa: ANN401

@@ -123,7 +123,7 @@ def test_frames_are_what_reconstruction_scores() -> None:
     voice = model.condition(style, batch.labels)
     assert voice.shape == (3, 5 + 6)
     assert batch.pitch is not None
-    course = batch.pitch[..., :2]
+    course = batch.pitch
     written = model.frames(content, voice, 14, course, batch.lengths)
     assert written.shape == (3, 14, MELS)
     exact = replace(batch, values=written)
@@ -203,8 +203,8 @@ def test_pitch_is_told_where_it_was_tracked_and_read_elsewhere() -> None:
     assert not torch.allclose(told.reconstruction, read.reconstruction)
     assert not read.penalties
     contour = model.contour(batch.values, batch.lengths)
-    assert contour is not None and contour.shape == (3, 14, 2)
-    again = replace(batch, pitch=torch.cat([contour, contour[..., :1]], -1))
+    assert contour is not None and contour.shape == (3, 14, 3)
+    again = replace(batch, pitch=contour)
     torch.testing.assert_close(model(again, SEED).reconstruction, read.reconstruction)
     deaf = small_model(pitch=False)
     assert deaf.contour(batch.values) is None

@@ -25,7 +25,8 @@ class FrameDecoder(nn.Module, ABC):
             content: one vector every few frames, shape [B, T', D]; zero at padding.
             condition: one vector a sequence, shape [B, C].
             frames: T, at most T' * stride.
-            pitch: course and voicing of every frame, shape [B, T, 2]; None where the decoder was
+            pitch: of every frame, shape [B, T, 3], see
+                `seqvae.data.speech.pitch.pitch_contour`; None where the decoder was
                 built to do without.
             lengths: valid frames of each row, shape [B]; None: all are.
 

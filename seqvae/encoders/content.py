@@ -39,12 +39,15 @@ class ContentConv:
     smooth: int = 24
     """Cepstral coefficients of the frames that are read, the first so many: without the fine ones
     there is little pitch in them. 0, or as many as there are bins: all."""
+    dropout: float = 0.1
+    """Part of the blocks' values dropped in training."""
 
     def __post_init__(self) -> None:
         """Refuse sizes of which no network can be made."""
         check_sizes("content", self.width, self.kernel, self.layers, self.coarse_layers)
         if self.smooth < 0:
             raise UserError(f"content smooth: {self.smooth} is not a number of coefficients")
+        check_dropout("content", self.dropout)
 
     def build(self, mels: int) -> "ContentEncoder":
         """The module, for frames [B, T, mels]."""
@@ -61,6 +64,12 @@ def check_sizes(name: str, width: int, kernel: int, *layers: int) -> None:
         raise UserError(f"{name} layers: {', '.join(map(str, layers))} are not from 0 to 256")
 
 
+def check_dropout(name: str, dropout: float) -> None:
+    """Raise a UserError unless this is a probability below 1."""
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"{name} dropout: {dropout} is not from 0 to below 1")
+
+
 @final
 class ContentEncoder(FrameEncoder):
     """See `ContentConv`."""
@@ -74,7 +83,13 @@ class ContentEncoder(FrameEncoder):
             self.smoother = cepstral_smoother(mels, config.smooth)
 
         def block() -> ResidualConv:
-            return ResidualConv(width, config.kernel, norm=config.instance_norm, causal=causal)
+            return ResidualConv(
+                width,
+                config.kernel,
+                norm=config.instance_norm,
+                causal=causal,
+                dropout=config.dropout,
+            )
 
         kernel = max(config.kernel, 3)
         self.input = Conv(

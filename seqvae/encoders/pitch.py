@@ -108,7 +108,7 @@ class PitchReader(nn.Module):
         return weight @ self.grid, (voiced > 0).to(scores.dtype)
 
     def contour(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """What the decoder reads, [B, T, 2]: see `seqvae.data.speech.pitch.pitch_contour`.
+        """What the decoder reads, [B, T, 3]: see `seqvae.data.speech.pitch.pitch_contour`.
 
         Causal, the mean is that of the voiced frames so far.
 
@@ -124,8 +124,7 @@ class PitchReader(nn.Module):
             count, total = voiced.cumsum(1), (log * voiced).cumsum(1)
         else:
             count, total = voiced.sum(1, keepdim=True), (log * voiced).sum(1, keepdim=True)
-        contour = torch.stack([course(log, count, total), voiced], -1)
-        return contour if mask is None else torch.where(mask.transpose(1, 2), contour, 0.0)
+        return contour_of(course(log, count, total), voiced, log)
 
     def nll(self, x: Tensor, pitch: Tensor, lengths: Tensor | None = None) -> Tensor:
         """What tracked pitch costs, in nats per sequence [B]: frequencies where voiced, and voicing.
@@ -152,6 +151,11 @@ class PitchReader(nn.Module):
         cost = cost + F.binary_cross_entropy_with_logits(sounding, voiced, reduction="none")
         mask = frame_mask(lengths, x.shape[1])
         return (cost if mask is None else torch.where(mask[:, 0], cost, 0.0)).sum(1)
+
+
+def contour_of(course: Tensor, voiced: Tensor, log_hertz: Tensor) -> Tensor:
+    """The three, [B, T] each, as a contour [B, T, 3]; all 0 where unvoiced."""
+    return torch.stack([course, torch.ones_like(voiced), log_hertz], -1) * voiced[..., None]
 
 
 def course(log_hertz: Tensor, count: Tensor, total: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ class ResidualConv(nn.Module):
         kernel: taps of both convolutions.
         norm: whether channels are normalised over time.
         causal: steps see their past only.
+        dropout: probability that a value of the branch is dropped in training.
         condition: size of a vector that scales and shifts the channels (FiLM, Perez et al. 2018,
             arXiv 1709.07871), or None.
     """
@@ -37,6 +38,7 @@ class ResidualConv(nn.Module):
         *,
         norm: bool,
         causal: bool = False,
+        dropout: float = 0.0,
         condition: int | None = None,
     ) -> None:
         super().__init__()
@@ -45,6 +47,7 @@ class ResidualConv(nn.Module):
         with torch.no_grad():
             self.second.weight.mul_(BRANCH)
         self.norm = InstanceNorm(causal=causal) if norm else None
+        self.dropout = dropout
         self.film = None if condition is None else nn.Linear(condition, 2 * width)
 
     def forward(
@@ -58,4 +61,7 @@ class ResidualConv(nn.Module):
             assert condition is not None
             scale, shift = self.film(condition)[..., None].chunk(2, 1)
             hidden = torch.addcmul(shift, hidden, 1.0 + scale)
-        return x + masked(self.second(masked(rectified(hidden), mask)), mask)
+        hidden = masked(rectified(hidden), mask)
+        if self.dropout:
+            hidden = F.dropout(hidden, self.dropout, self.training)
+        return x + masked(self.second(hidden), mask)

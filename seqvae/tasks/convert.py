@@ -10,11 +10,10 @@ from torch import Tensor
 from seqvae.errors import UserError
 from seqvae.posteriors import FrameGaussian
 from seqvae.tasks.chunks import Array, Chunking
-from seqvae.tasks.f0 import F0, f0_of, stretched
+from seqvae.tasks.f0 import F0, f0_of, placed, stretched
 from seqvae.tasks.frame_noise import frame_noise
 from seqvae.tasks.recording import Recording
 from seqvae.tasks.render import Change, Window, render
-from seqvae.tasks.speakers import speakers_of
 from seqvae.tasks.voice import Voice, VoiceLike, heard, heard_voice
 
 if TYPE_CHECKING:
@@ -99,8 +98,6 @@ def melodies(model: "SpeechModel", recording: Recording, target: Voice) -> tuple
     """
     own = f0_of(model, (window.mel for window in heard(model, recording)))
     wanted = target.f0
-    if wanted is None and target.name in model.speakers:
-        wanted = speakers_of(model).pitch(model.speakers.index(target.name))
     if wanted is None:
         raise UserError(f"f0 statistics: there is no voiced sound to measure in {target.name}")
     return None if own is None else (own, wanted)
@@ -132,8 +129,9 @@ def speaking(
             noise = frame_noise(seed, first, z.shape[1], z.shape[2], z.device)
             z = z + noise_scale * torch.exp(0.5 * posterior.log_variance) * noise
         pitch = model.model.contour(window.mel)
-        if melody is not None and pitch is not None:
-            pitch = stretched(pitch, *melody)
+        if pitch is not None:
+            pitch = pitch if melody is None else stretched(pitch, *melody)
+            pitch = placed(pitch, voice.f0)
         return model.model.frames(z, voice.condition[None], window.mel.shape[1], pitch)
 
     return change

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from seqvae.data.speech.pitch import CONTOUR_SCALE
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
 
@@ -69,6 +70,15 @@ def f0_of(model: "SpeechModel", frames: Iterable[Tensor]) -> F0 | None:
 
 
 def stretched(contour: Tensor, source: F0, target: F0) -> Tensor:
-    """A contour [1, T, 2] of the source's voice with the target's liveliness."""
+    """A contour [1, T, 3] of the source's voice with the target's liveliness."""
     factor = min(max(target.spread / source.spread, 1 / WIDEST), WIDEST)
-    return contour * contour.new_tensor([factor, 1.0])
+    return contour * contour.new_tensor([factor, 1.0, 1.0])
+
+
+def placed(contour: Tensor, f0: F0 | None) -> Tensor:
+    """A contour [1, T, 3] whose course lies where that of a voice does; as it is where that is not known."""
+    if f0 is None:
+        return contour
+    course, voiced = contour[..., 0], contour[..., 1]
+    log = (f0.center + CONTOUR_SCALE * course) * voiced
+    return torch.stack([course, voiced, log], -1)

@@ -59,7 +59,7 @@ def speakers_of(model: "SpeechModel") -> Speakers:
     known = model.info.get("voices") or _read(model)
     if known is None:
         known = measure(model)
-        _write(model, known)
+        keep(model, known)
     model.info["voices"] = known
     found: Speakers = known
     return found
@@ -137,7 +137,8 @@ def _read(model: "SpeechModel") -> Speakers | None:
     return known if fits and bool(known.styles.isfinite().all()) else None
 
 
-def _write(model: "SpeechModel", known: Speakers) -> None:
+def keep(model: "SpeechModel", known: Speakers) -> None:
+    """Write what is known beside the run that the model was loaded from, if there is one."""
     run = model.info.get("run")
     if run is not None:
         # A run on a read-only disk is measured each time.

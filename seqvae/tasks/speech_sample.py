@@ -7,12 +7,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqvae.data.speech.audio import Sound
+from seqvae.data.speech.pitch import CONTOUR_SCALE
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
 from seqvae.model import CONTENT
 from seqvae.ops import normal
+from seqvae.tasks.f0 import F0, placed
 from seqvae.tasks.recording import SHORTEST
 from seqvae.tasks.render import PEAK, speak
+from seqvae.tasks.speakers import speakers_of
 from seqvae.tasks.voice import Voice, VoiceLike
 
 if TYPE_CHECKING:
@@ -22,6 +25,8 @@ LONGEST = 600.0
 """Most seconds of a sample."""
 SWING = 32
 """Frames over which the pitch of babble changes its mind: half a second."""
+MIDDLE = F0(center=5.0, spread=0.2)
+"""Pitch of a voice of which none is known: 148 Hz, between the usual of men and of women."""
 CONTOUR_STREAM = 1
 """Of the noise under a sound's seed; 0 is the content's."""
 
@@ -69,7 +74,9 @@ def sample_speech(
             # Each sound has a stream of its own: the company does not matter.
             key = torch.tensor([seed + (number << 32)], device=model.device)
             z = temperature * prior.sample(key, steps)
-            pitch = None if network.pitch is None else drawn_contour(key, frames)
+            pitch = None
+            if network.pitch is not None:
+                pitch = placed(drawn_contour(key, frames), speaker.f0 or MIDDLE)
             mel = network.frames(z[None], speaker.condition[None], frames, pitch)
             samples = speak(model, mel, 0, seed)[: round(seconds * settings.sample_rate)]
             found.append(Sound(samples.clip(-PEAK, PEAK), settings.sample_rate))
@@ -83,14 +90,31 @@ def drawn_voice(model: "SpeechModel", seed: int, number: int) -> Voice:
     if latent is not None:
         style = latent.prior.sample(torch.tensor([seed], device=model.device), number + 1)[number]
     speaker = number % len(model.speakers) if model.model.labels is not None else None
-    return Voice(f"drawn-{number + 1}", model.condition(style, speaker))
+    return Voice(
+        f"drawn-{number + 1}", model.condition(style, speaker), _pitch(model, style, speaker)
+    )
+
+
+def _pitch(model: "SpeechModel", style: Tensor | None, speaker: int | None) -> F0 | None:
+    """The pitch of a speaker, or of the one whose style is nearest; None where no such is known."""
+    if model.model.pitch is None or not model.speakers:
+        return None
+    try:
+        known = speakers_of(model)
+    except UserError:
+        return None
+    if speaker is None:
+        assert style is not None
+        distance = torch.linalg.vector_norm(known.styles.to(style.device) - style, dim=1)
+        speaker = int(distance.argmin())
+    return known.pitch(speaker)
 
 
 def drawn_contour(seed: Tensor, frames: int) -> Tensor:
-    """A course of the pitch for babble, [1, frames, 2]: voiced, rising and falling about once a second."""
+    """A contour for babble, [1, frames, 3], at 1 Hz: voiced, rising and falling about once a second."""
     size = min(SWING, frames)
     weights = torch.hann_window(size, device=seed.device)
     weights = weights / weights.square().sum().sqrt().clamp_min(1e-6)
     noise = normal(seed, (frames + size - 1,), offset=CONTOUR_STREAM)
     course = F.conv1d(noise[None, None], weights[None, None])[0, 0]
-    return torch.stack([course, torch.ones_like(course)], -1)[None]
+    return torch.stack([course, torch.ones_like(course), CONTOUR_SCALE * course], -1)[None]

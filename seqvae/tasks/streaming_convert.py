@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from seqvae.encoders import PitchReader
-from seqvae.encoders.pitch import course
+from seqvae.encoders.pitch import contour_of, course
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
 from seqvae.likelihoods import FrameLikelihood
 from seqvae.model import CONTENT
 from seqvae.nn.streamed import streamed
 from seqvae.tasks.chunks import Array
+from seqvae.tasks.f0 import placed
 from seqvae.tasks.frame_stream import FrameStream
 from seqvae.tasks.recording import Recording
 from seqvae.tasks.render import PEAK
@@ -59,7 +60,7 @@ class StreamConverter:
                 "--model.decoder.causal True"
             ) from None
         self.model, self.gain = model, gain
-        self._condition = model.voice(voice).condition[None]
+        self._voice = model.voice(voice)
         self._stride = model.step // model.settings.hop
         self._heard = FrameStream(model.mel, self._stride)
         self._spoken = vocoder_stream(model.vocoder, seed)
@@ -109,7 +110,10 @@ class StreamConverter:
         x = network.likelihood.embed(mel)
         posterior = network.levels[CONTENT].posterior.frames(self._encoder(x))
         pitch = None if self._pitch is None else self._pitch.push(x)
-        states = self._decoder(posterior.mean, self._condition, mel.shape[1], pitch)
+        if pitch is not None:
+            pitch = placed(pitch, self._voice.f0)
+        condition = self._voice.condition[None]
+        states = self._decoder(posterior.mean, condition, mel.shape[1], pitch)
         assert isinstance(network.likelihood, FrameLikelihood)
         return network.likelihood.mean(states)
 
@@ -164,9 +168,9 @@ class PitchStream:
         self._count = self._total = torch.zeros(1, 1, dtype=torch.float64)
 
     def push(self, x: Tensor) -> Tensor:
-        """Contour [1, T, 2] of standardised frames [1, T, mels]."""
+        """Contour [1, T, 3] of standardised frames [1, T, mels]."""
         log, voiced = self._reader.log_hertz(x)
         count = self._count.to(x.device) + voiced.double().cumsum(1)
         total = self._total.to(x.device) + (log * voiced).double().cumsum(1)
         self._count, self._total = count[:, -1:], total[:, -1:]
-        return torch.stack([course(log.double(), count, total).to(x.dtype), voiced], -1)
+        return contour_of(course(log.double(), count, total).to(x.dtype), voiced, log)

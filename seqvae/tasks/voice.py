@@ -86,16 +86,17 @@ def voice(model: "SpeechModel", who: VoiceLike) -> Voice:
 
 
 def named_voice(model: "SpeechModel", name: str) -> Voice:
-    """The voice of a speaker of the run; of a style encoder, the mean over its recordings.
+    """The voice of a speaker of the run: mean style, and pitch, over its recordings.
 
     Raises:
         UserError: that mean is not known yet, and the corpus of the run is gone.
     """
     speaker = model.speakers.index(name)
-    if model.hears_voices:
-        known = speakers_of(model)
-        return Voice(name, model.condition(known.style(speaker), speaker), known.pitch(speaker))
-    return Voice(name, model.condition(None, speaker))
+    if not (model.hears_voices or model.model.pitch):
+        return Voice(name, model.condition(None, speaker))
+    known = speakers_of(model)
+    style = known.style(speaker) if model.hears_voices else None
+    return Voice(name, model.condition(style, speaker), known.pitch(speaker))
 
 
 def heard_voice(model: "SpeechModel", recordings: Sequence[Recording], name: str = "own") -> Voice:

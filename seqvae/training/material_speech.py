@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from seqvae.batch import Batch
 from seqvae.config import Experiment
 from seqvae.data.speech.corpus import SpeechCorpus
+from seqvae.data.speech.equalizer import filter_curves
 from seqvae.data.speech.loader import CropLoader, RawFrames
 from seqvae.data.speech.mix import Mixer
 from seqvae.data.speech.store import SpeechStore
@@ -113,7 +114,7 @@ class SpeechMaterial(Material):
         return max(1, min(max(epoch, total // VALIDATIONS), total // 5))
 
     def next_batch(self, step: int, part: int) -> tuple[Batch, LongArray]:
-        """See `Material.next_batch`; warped, and noisy where the run says so."""
+        """See `Material.next_batch`; warped, filtered and noisy where the run says so."""
         raw = self.loader.next_batch()
         generator = step_generator(self.experiment.seed, step, self.process.rank, part)
         return self._batch(raw, generator), raw.indices
@@ -128,6 +129,11 @@ class SpeechMaterial(Material):
         source = values if heard is None else heard
         if warp:
             source = warp_mels(source, torch.from_numpy(factors.astype(np.float32)))
+        if self.networks.equalizer:
+            curves = filter_curves(
+                generator, len(values), self.settings.mels, self.networks.equalizer
+            )
+            source = source + torch.from_numpy(curves * self.corpus.std)[:, None]
         return Batch(
             values,
             lengths,

@@ -36,7 +36,8 @@ def test_blocks_give_what_the_whole_gives(
     with torch.inference_mode():
         content = encoder(frames)[..., :32]
         latent = torch.randn(1, 12, 32)
-        pitch = torch.randn(1, 12 * stride, 2)
+        pitch = torch.randn(1, 12 * stride, 3)
+        pitch[..., 2] += 5.0
         whole = decoder(latent, condition, frames.shape[1], pitch)
         first, second = streamed(encoder), streamed(decoder)
         steps = [b * stride for b in blocks]

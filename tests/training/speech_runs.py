@@ -14,7 +14,7 @@ from seqvae.posteriors import Gaussian
 
 STEPS = 16
 SPEECH = Speech(
-    content=ContentConv(width=12, layers=1, smooth=0),
+    content=ContentConv(dropout=0.0, width=12, layers=1, smooth=0),
     content_posterior=Gaussian(6),
     style=StyleConv(width=12, layers=1),
     style_posterior=Gaussian(4),

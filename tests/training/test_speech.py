@@ -25,9 +25,15 @@ from tests.training.runs import experiment, kill_at, result, rows
 from tests.training.speech_runs import SPEECH, STEPS, speech_experiment
 
 TABLE = replace(SPEECH, speakers="table")
+DROPPED = replace(
+    SPEECH,
+    content=replace(SPEECH.content, dropout=0.2),
+    decoder=replace(SPEECH.decoder, dropout=0.2),
+)
 NOISY = replace(SPEECH, noise=NoiseMix(probability=0.5))
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
+    "dropout": {"model": DROPPED},
     "accumulate, ema": {"accumulate": 2, "ema": 0.9},
     "noise": {"model": NOISY, "accumulate": 2},
     "table": {"model": TABLE},
@@ -73,7 +79,7 @@ def test_killed_and_resumed_equals_uninterrupted(
 
 @pytest.mark.parametrize("model", [SPEECH, TABLE], ids=["encoder", "table"])
 def test_training_lowers_the_cost_of_frames(model: Speech, speech: SpeechCorpus, run: Path) -> None:
-    measured = train(speech_experiment(speech, run, model=model, steps=60, learning_rate=0.01))
+    measured = train(speech_experiment(speech, run, model=model, steps=100, learning_rate=0.01))
     found = [row for row in rows(run) if row["split"] == "valid"]
     # Frames are standardised: nothing learned is 80 (ln 2 + 1) nats and less.
     assert found[-1]["reconstruction_frame"] < found[0]["reconstruction_frame"] - 10
@@ -193,7 +199,9 @@ def material(speech: SpeechCorpus, run: Path, model: Speech) -> SpeechMaterial:
     return trainer.material
 
 
-def test_the_encoder_of_the_content_reads_warped_frames(speech: SpeechCorpus, run: Path) -> None:
+def test_the_encoder_of_the_content_reads_warped_and_filtered_frames(
+    speech: SpeechCorpus, run: Path
+) -> None:
     feed = material(speech, run, SPEECH)
     batch, indices = feed.next_batch(0, 0)
     assert batch.source is not None and batch.items is not None
@@ -201,8 +209,12 @@ def test_the_encoder_of_the_content_reads_warped_frames(speech: SpeechCorpus, ru
     assert batch.source.shape == batch.values.shape
     assert torch.equal(batch.items, torch.from_numpy(indices))
     assert (batch.source != batch.values).any(-1).any(-1).all()
-    still = material(speech, run.with_name("still"), replace(SPEECH, warp=0.0))
-    assert still.next_batch(0, 0)[0].source is None
+    for name, changes in {"filtered": {"warp": 0.0}, "warped": {"equalizer": 0.0}}.items():
+        other = material(speech, run.with_name(name), replace(SPEECH, **changes))
+        source = other.next_batch(0, 0)[0].source
+        assert source is not None and not torch.equal(source, batch.source)
+    plain = replace(SPEECH, warp=0.0, equalizer=0.0)
+    assert material(speech, run.with_name("still"), plain).next_batch(0, 0)[0].source is None
 
 
 def test_noise_is_in_what_is_heard_and_not_in_what_is_written(

@@ -87,15 +87,17 @@ def pitch_contour(pitch: Array) -> Array:
 
     Returns:
         float32 [T, 3]: natural logarithm of the frequency less its mean over voiced frames, in units
-        of CONTOUR_SCALE; 1 where voiced; the logarithm itself. Through unvoiced frames the first and the
-        last are interpolated; all is 0 where no frame is voiced.
+        of CONTOUR_SCALE; 1; the logarithm itself. All three are 0 where unvoiced: no reader of frames can
+        know what a pitch would have been there, and what is told in training must be told at use.
     """
     voiced = pitch > 0
-    if not voiced.any():
-        return np.zeros((len(pitch), 3), np.float32)
-    known = np.log(pitch[voiced].astype(np.float64))
-    log = np.interp(np.arange(len(pitch)), np.flatnonzero(voiced), known)
-    return np.stack([(log - known.mean()) / CONTOUR_SCALE, voiced, log], 1).astype(np.float32)
+    contour = np.zeros((len(pitch), 3), np.float32)
+    if voiced.any():
+        log = np.log(pitch[voiced].astype(np.float64))
+        contour[voiced, 0] = (log - log.mean()) / CONTOUR_SCALE
+        contour[voiced, 1] = 1.0
+        contour[voiced, 2] = log
+    return contour
 
 
 def _candidates(

@@ -65,13 +65,11 @@ def test_a_contour_has_no_voice_in_it() -> None:
     contour = pitch_contour(low)
     higher = pitch_contour(1.7 * low)
     np.testing.assert_allclose(contour[:, :2], higher[:, :2], atol=1e-5)
-    np.testing.assert_allclose(contour[:, 2] + np.log(1.7), higher[:, 2], atol=1e-5)
     assert contour[4, 2] == pytest.approx(np.log(120))
     voiced = contour[:, 1] > 0
+    np.testing.assert_allclose(contour[voiced, 2] + np.log(1.7), higher[voiced, 2], atol=1e-5)
     assert voiced.tolist() == [False, True, True, False, True, False]
     assert abs(contour[voiced, 0].mean()) < 1e-6
     assert contour[2, 0] - contour[1, 0] == pytest.approx(np.log(1.1) / CONTOUR_SCALE, rel=1e-5)
-    # Through unvoiced frames a straight line, before and after it the nearest.
-    assert contour[3, 0] == pytest.approx((contour[2, 0] + contour[4, 0]) / 2, abs=1e-6)
-    assert contour[0, 0] == contour[1, 0] and contour[5, 0] == contour[4, 0]
+    assert not contour[~voiced].any()
     assert not pitch_contour(np.zeros(4, np.float32)).any()

@@ -6,6 +6,7 @@ from seqvae.data.speech.audio import Sound
 from seqvae.errors import UserError
 from seqvae.tasks.chunks import Chunking
 from seqvae.tasks.convert import Conversion, speaking
+from seqvae.tasks.f0 import placed
 from seqvae.tasks.render import listen
 from seqvae.tasks.speech_model import SpeechModel
 from seqvae.tasks.voice import Voice
@@ -20,6 +21,8 @@ def test_conversion_decodes_the_content_in_the_other_voice(model: SpeechModel) -
     with torch.inference_mode():
         content = model.model.content(window.mel).mean
         pitch = model.model.contour(window.mel)
+        assert pitch is not None
+        pitch = placed(pitch, voice.f0)
         wanted = model.model.frames(content, voice.condition[None], window.mel.shape[1], pitch)
         found = speaking(model, voice)(window)
     torch.testing.assert_close(found, wanted)
@@ -47,6 +50,8 @@ def test_noise_is_the_posterior_s_and_fixed_by_the_seed(model: SpeechModel) -> N
     with torch.inference_mode():
         drawn = model.model.content(window.mel).sample(torch.tensor([3]), 1, 0.7)[0]
         pitch = model.model.contour(window.mel)
+        assert pitch is not None
+        pitch = placed(pitch, voice.f0)
         wanted = model.model.frames(drawn, voice.condition[None], window.mel.shape[1], pitch)
         torch.testing.assert_close(speaking(model, voice, 0.7, 3)(window), wanted)
         other = speaking(model, voice, 0.7, 4)(window)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from seqvae.errors import UserError
 from seqvae.tasks.convert import Conversion
-from seqvae.tasks.f0 import F0, f0_of, stretched
+from seqvae.tasks.f0 import F0, f0_of, placed, stretched
 from seqvae.tasks.speech_model import SpeechModel
 from tests.tasks.speech.conftest import tiny
 from tests.tasks.speech.sounds import speech
@@ -40,9 +40,14 @@ def test_statistics_are_of_voiced_frames_and_octave_slips_do_not_count(
 
 
 def test_a_melody_is_stretched_within_bounds() -> None:
-    contour = torch.tensor([[[1.0, 1.0], [-0.5, 0.0]]])
+    contour = torch.tensor([[[1.0, 1.0, 4.9], [-0.5, 1.0, 4.6], [0.0, 0.0, 0.0]]])
     found = stretched(contour, F0(4.8, 0.1), F0(5.3, 0.2))
-    assert torch.allclose(found, torch.tensor([[[2.0, 1.0], [-1.0, 0.0]]]))
+    assert torch.allclose(found[..., 0], torch.tensor([[2.0, -1.0, 0.0]]))
+    assert torch.equal(found[..., 1:], contour[..., 1:])
+    moved = placed(found, F0(5.3, 0.2))
+    assert torch.equal(moved[..., :2], found[..., :2])
+    assert torch.allclose(moved[..., 2], torch.tensor([[5.7, 5.1, 0.0]]))
+    assert placed(found, None) is found
     wide = stretched(contour, F0(4.8, 0.001), F0(5.3, 1.0))
     assert float(wide[0, 0, 0]) == 4.0
 

@@ -10,7 +10,6 @@ from seqvae.data.speech.corpus import SpeechCorpus
 from seqvae.data.speech.prepare import prepare_speech
 from seqvae.data.speech.settings import PrepareSpeech
 from seqvae.errors import UserError
-from seqvae.tasks.convert import Conversion
 from seqvae.tasks.speakers import FILE, speakers_of
 from seqvae.training import load_speech
 from tests.tasks.speech.conftest import SPEAKERS, tiny, write_run
@@ -85,9 +84,7 @@ def test_a_corpus_without_the_speaker_is_named(tmp_path: Path, data: Path) -> No
         load_speech(run).voice("ben")
 
 
-def test_a_table_needs_them_for_its_melodies_only(tmp_path: Path, data: Path) -> None:
+def test_a_table_needs_them_for_their_pitch_only(tmp_path: Path, data: Path) -> None:
     model = load_speech(write_run(tmp_path / "run", tiny("table"), data))
     model.convert(speech(0.5), "ben")
-    assert not (tmp_path / "run" / FILE).exists()
-    model.convert(speech(0.5), "ben", Conversion(f0="statistics"))
     assert (tmp_path / "run" / FILE).exists()

@@ -55,7 +55,7 @@ def test_samples_in_a_voice_are_its_own(model: SpeechModel) -> None:
 @pytest.mark.parametrize("frames", [1, 5, 200])
 def test_babble_has_a_melody(frames: int) -> None:
     found = drawn_contour(torch.tensor([1]), frames)
-    assert found.shape == (1, frames, 2) and bool((found[..., 1] == 1).all())
+    assert found.shape == (1, frames, 3) and bool((found[..., 1] == 1).all())
     long = drawn_contour(torch.tensor([1]), 4000)[0, :, 0]
     assert float(long.std()) == pytest.approx(1.0, abs=0.3)
     assert float(long.diff().abs().mean()) < 0.2
@@ -82,7 +82,8 @@ def test_interpolation_goes_from_one_voice_to_the_other(model: SpeechModel) -> N
     found = model.interpolate(source, a, b, steps=3)
     np.testing.assert_array_equal(found[0].samples, model.convert(source, a).samples)
     np.testing.assert_array_equal(found[2].samples, model.convert(source, b).samples)
-    between = Voice("", (a.condition + b.condition) / 2)
+    between = a.towards(b, 0.5)
+    torch.testing.assert_close(between.condition, (a.condition + b.condition) / 2)
     np.testing.assert_allclose(found[1].samples, model.convert(source, between).samples, atol=1e-4)
     with pytest.raises(UserError, match="steps is 1"):
         model.interpolate(source, a, b, steps=1)
