@@ -13,9 +13,15 @@ from seqvae import decoders, encoders
 from seqvae.config import Experiment, write_config
 from seqvae.data.corpus import Corpus
 from seqvae.data.noise import Noise
+from seqvae.data.speech.corpus import SpeechCorpus
+from seqvae.data.speech.mix import NoiseMix
 from seqvae.posteriors import Gaussian
-from seqvae.training import Trainer
+from seqvae.training import Trainer, load_speech
+from seqvae.training.distributed import Process
+from seqvae.training.material_speech import SpeechMaterial
+from seqvae.training.speech_validation import Recordings, SpeechValidation, batches, spread, whole
 from tests.training.runs import GRU, TRANSFORMER, experiment, kill_at, result, rows
+from tests.training.speech_runs import SPEECH, speech_experiment
 
 ROOT = Path(__file__).parents[2]
 SHARED: dict[str, Any] = {"tokens_per_batch": 100, "ema": 0.9}
@@ -28,6 +34,11 @@ PHASES: dict[str, Any] = {
     "accumulate": 2,
     "noise": Noise(drop=0.1),
     "model": replace(TRANSFORMER, posterior=Gaussian(8, batch_norm=0.6)),
+}
+SPOKEN: dict[str, Any] = {
+    "model": replace(SPEECH, speakers="both", noise=NoiseMix(probability=0.5)),
+    "accumulate": 2,
+    "ema": 0.9,
 }
 STILL = replace(
     TRANSFORMER,
@@ -46,7 +57,7 @@ from tests.training.runs import kill_at
 folder = Path(sys.argv[1])
 for path in sorted(folder.glob("*.json")):
     experiment = read_config(path)[0]
-    if path.stem == "parts":
+    if path.stem.endswith("parts"):
         kill_at(experiment, 8)
         kill_at(experiment, 13)
     trainer = Trainer(experiment)
@@ -57,8 +68,8 @@ leave()
 
 
 @pytest.fixture(scope="module")
-def folder(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of two processes: whole, in parts, a GRU, and a language model without any noise."""
+def folder(corpus: Corpus, speech: SpeechCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of two processes: whole, in parts, a GRU, a language model without any noise, and speech."""
     folder = tmp_path_factory.mktemp("distributed")
     wanted: dict[str, Experiment] = {
         "whole": experiment(corpus, folder / "whole", **SHARED, **PHASES),
@@ -67,6 +78,8 @@ def folder(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "still": experiment(
             corpus, folder / "still", model=STILL, latent="none", steps=6, **SHARED
         ),
+        "speech": speech_experiment(speech, folder / "speech", **SPOKEN),
+        "speech-parts": speech_experiment(speech, folder / "speech-parts", **SPOKEN),
     }
     for name, one in wanted.items():
         write_config(folder / f"{name}.json", one)
@@ -90,7 +103,7 @@ def weights(folder: Path, name: str, rank: int) -> dict[str, torch.Tensor]:
     return loaded
 
 
-@pytest.mark.parametrize("name", ["whole", "parts", "gru", "still"])
+@pytest.mark.parametrize("name", ["whole", "parts", "gru", "still", "speech", "speech-parts"])
 def test_both_processes_end_with_the_same_finite_weights(name: str, folder: Path) -> None:
     first, second = weights(folder, name, 0), weights(folder, name, 1)
     # Running means are each process's own until the next step begins.
@@ -119,8 +132,33 @@ def test_two_processes_equal_one_that_accumulates_two_batches(
     assert together[-1]["bound"] == pytest.approx(one[-1]["bound"], rel=1e-3)
 
 
-def test_two_processes_resume_exactly(folder: Path) -> None:
-    assert result(folder / "parts") == result(folder / "whole")
+@pytest.mark.parametrize(
+    ("parts", "uninterrupted"), [("parts", "whole"), ("speech-parts", "speech")]
+)
+def test_two_processes_resume_exactly(parts: str, uninterrupted: str, folder: Path) -> None:
+    assert result(folder / parts) == result(folder / uninterrupted)
+
+
+def test_processes_hear_different_speech(speech: SpeechCorpus, tmp_path: Path) -> None:
+    one = speech_experiment(speech, tmp_path / "run", **SPOKEN)
+    batches = [
+        SpeechMaterial(one, Process(rank, 2, torch.device("cpu"))).next_batch(0, 0)
+        for rank in range(2)
+    ]
+    assert batches[0][1].tolist() != batches[1][1].tolist()
+    assert not torch.equal(batches[0][0].values, batches[1][0].values)
+
+
+def test_two_processes_measure_speech_as_one_does(folder: Path, speech: SpeechCorpus) -> None:
+    """Each validates all, so what is logged is what anybody measures on the run's weights."""
+    model = load_speech(folder / "speech", "last").model
+    store = speech.split("valid")
+    chosen = [Recordings(whole(store, batch)) for batch in batches(store, spread(store))]
+    found = SpeechValidation(chosen, torch.device("cpu")).measure(model)
+    logged = rows(folder / "speech")[-1]
+    assert logged["split"] == "valid"
+    assert found["l1"] == pytest.approx(logged["l1"], rel=1e-5)
+    assert found["bit_rate"] == pytest.approx(logged["bit_rate"], rel=1e-5)
 
 
 def test_another_number_of_processes_is_refused(folder: Path, corpus: Corpus) -> None:
