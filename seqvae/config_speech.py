@@ -50,6 +50,8 @@ class Speech:
     equalizer: float = 0.2
     """The content encoder reads frames through a filter drawn for each crop, in training: a smooth curve
     over the mel axis, about so many of a bin's standard deviations high; 0: off."""
+    tempo: float = 0.15
+    """Crops are faster or slower by up to this part in training, their pitch kept; 0: off."""
     noise: NoiseMix = field(default_factory=NoiseMix)
     """Noise in what the encoders read, to train a denoiser."""
     crop_seconds: float = 2.0
@@ -61,6 +63,8 @@ class Speech:
         """Refuse what cannot be built or trained, naming the field."""
         if not 0.0 <= self.warp < 1.0:
             raise UserError(f"warp must be from 0 to below 1, got {self.warp}")
+        if not 0.0 <= self.tempo < 1.0:
+            raise UserError(f"tempo must be from 0 to below 1, got {self.tempo}")
         if not 0.0 <= self.equalizer <= 10.0:
             raise UserError(f"equalizer must be from 0 to 10, got {self.equalizer}")
         if not 0.1 <= self.crop_seconds <= 600.0:

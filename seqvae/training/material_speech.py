@@ -15,7 +15,7 @@ from seqvae.batch import Batch
 from seqvae.config import Experiment
 from seqvae.data.speech.corpus import SpeechCorpus
 from seqvae.data.speech.equalizer import filter_curves
-from seqvae.data.speech.loader import CropLoader, RawFrames
+from seqvae.data.speech.loader import CropLoader, RawFrames, played
 from seqvae.data.speech.mix import Mixer
 from seqvae.data.speech.store import SpeechStore
 from seqvae.data.storage import LongArray
@@ -68,6 +68,7 @@ class SpeechMaterial(Material):
             seed=experiment.seed,
             rank=process.rank,
             world=process.world,
+            tempo=self.networks.tempo,
         )
         self.mixer = Mixer(self.networks.noise, self.store)
         self.mel = MelSpectrogram(self.settings)
@@ -152,13 +153,15 @@ class SpeechMaterial(Material):
             if generator.random() >= self.networks.noise.probability:
                 continue
             index, size = int(raw.indices[row]), int(raw.lengths[row])
+            span = int(raw.spans[row])
             start = int(raw.offsets[row])
             # Frames reach over their edges: what lies there is read as well.
             beyond = -(-self.settings.edge // self.settings.hop)
             before = min(beyond, start)
-            clean = self.store.audio(index, start - before, before + size + beyond)
+            clean = self.store.audio(index, start - before, before + span + beyond)
             noisy = self.mixer.mix(clean, index, generator)
-            heard[row, :size] = self._frames(noisy)[before : before + size]
+            frames = self._frames(noisy)[before : before + span].numpy()
+            heard[row, :size] = torch.from_numpy(played(frames, size))
         return heard
 
     def _frames(self, samples: np.ndarray[Any, np.dtype[np.float32]]) -> Tensor:
@@ -222,6 +225,13 @@ class SpeechMaterial(Material):
     def guard(self, mode: Mode) -> Guard:
         """See `Material.guard`."""
         return SpeechGuard(mode, self.experiment.objective, len(self.corpus.train_speakers))
+
+    def finish(self, run: Path) -> None:
+        """See `Material.finish`: the voices of its speakers, by which a copy without the corpus knows them."""
+        from seqvae.tasks.speakers import speakers_of
+        from seqvae.training.load import load_speech
+
+        speakers_of(load_speech(run, device=str(self.device)))
 
     def state(self) -> dict[str, Any]:
         """See `Material.state`."""

@@ -27,6 +27,7 @@ class RawFrames:
         pitch: see `seqvae.data.speech.pitch.pitch_contour`, of the whole recording, [B, T, 3], float32.
         indices: recordings, positions in the store [B], int64.
         offsets: first frame of each crop [B], int64.
+        spans: frames of the recording that it covers [B], int64: `lengths` but for the tempo.
         audio: samples [B, T * hop], float32, or None.
     """
 
@@ -36,6 +37,7 @@ class RawFrames:
     pitch: Floats
     indices: Longs
     offsets: Longs
+    spans: Longs
     audio: Floats | None
 
 
@@ -51,7 +53,8 @@ class CropLoader:
         seed: of the crops.
         rank: this process.
         world: number of processes.
-        audio: also load the samples.
+        tempo: crops are faster or slower by up to this part, their pitch kept, drawn for each.
+        audio: also load the samples; not with a tempo.
 
     Raises:
         UserError: nothing to load.
@@ -66,15 +69,18 @@ class CropLoader:
         seed: int,
         rank: int = 0,
         world: int = 1,
+        tempo: float = 0.0,
         audio: bool = False,
     ) -> None:
+        if tempo and audio:
+            raise ValueError("samples do not change their tempo")
         if not 0 <= rank < world:
             raise ValueError(f"rank {rank} of {world}")
         if not len(store):
             raise UserError("no recording to load: the split is empty")
         self.store = store
         self.frames, self.batch, self.seed, self.rank = frames, batch, seed, rank
-        self.audio = audio
+        self.tempo, self.audio = tempo, audio
         total = int(store.frames.sum())
         self._share = np.cumsum(store.frames) / total
         self.steps_per_epoch = max(1, round(total / (frames * batch * world)))
@@ -84,6 +90,7 @@ class CropLoader:
             "batch": batch,
             "seed": seed,
             "world": world,
+            "tempo": tempo,
         }
         self.step = 0
 
@@ -98,18 +105,21 @@ class CropLoader:
         generator = np.random.default_rng([self.seed, self.rank, step])
         places = generator.random(self.batch)
         indices = np.minimum(np.searchsorted(self._share, places, "right"), len(self.store) - 1)
-        room = np.maximum(self.store.frames[indices] - self.frames, 0)
-        offsets = (generator.random(self.batch) * (room + 1)).astype(np.int64)
-        lengths = np.minimum(self.store.frames[indices], self.frames).astype(np.int64)
+        there = self.store.frames[indices].astype(np.int64)
+        tempo = 1.0 + self.tempo * generator.uniform(-1.0, 1.0, self.batch)
+        spans = np.minimum(there, np.rint(self.frames * tempo).astype(np.int64))
+        offsets = (generator.random(self.batch) * (there - spans + 1)).astype(np.int64)
+        lengths = np.rint(spans / tempo).astype(np.int64).clip(1, self.frames)
         hop, mels = self.store.settings.hop, self.store.settings.mels
         values = np.zeros((self.batch, self.frames, mels), np.float32)
         pitch = np.zeros((self.batch, self.frames, 3), np.float32)
         audio = np.zeros((self.batch, self.frames * hop), np.float32) if self.audio else None
-        for row, (index, start, size) in enumerate(zip(indices, offsets, lengths, strict=True)):
-            place = (int(index), int(start), int(size))
-            values[row, :size] = self.store.mel(*place)
+        for row, (index, start, span) in enumerate(zip(indices, offsets, spans, strict=True)):
+            place, size = (int(index), int(start), int(span)), int(lengths[row])
+            values[row, :size] = played(self.store.mel(*place), size)
             # Of the whole recording: its mean is the voice's, that of a crop is the sentence's.
-            pitch[row, :size] = pitch_contour(self.store.pitch(int(index)))[start : start + size]
+            contour = pitch_contour(self.store.pitch(int(index)))[start : start + span]
+            pitch[row, :size] = contour[np.rint(np.linspace(0, span - 1, size)).astype(int)]
             if audio is not None:
                 audio[row, : size * hop] = self.store.audio(*place)
         return RawFrames(
@@ -119,6 +129,7 @@ class CropLoader:
             pitch=pitch,
             indices=indices.astype(np.int64),
             offsets=offsets,
+            spans=spans,
             audio=audio,
         )
 
@@ -138,3 +149,15 @@ class CropLoader:
                     f"cannot resume the loader: {key} was {state.get(key)} and is now {value}"
                 )
         self.step = int(state["step"])
+
+
+def played(frames: Floats, size: int) -> Floats:
+    """Frames [n, F] in `size` frames, between two interpolated linearly: faster or slower speech."""
+    count = len(frames)
+    if count == size:
+        return frames
+    place = np.linspace(0.0, count - 1.0, size)
+    first = np.minimum(place.astype(int), max(count - 2, 0))
+    share = (place - first)[:, None].astype(np.float32)
+    found: Floats = frames[first] * (1 - share) + frames[np.minimum(first + 1, count - 1)] * share
+    return found

@@ -105,3 +105,21 @@ def test_an_epoch_is_as_long_as_the_recordings(store: MemoryStore) -> None:
     total = int(store.frames.sum())
     assert loader(store, batch=2).steps_per_epoch == round(total / (2 * FRAMES))
     assert loader(store, batch=1000).steps_per_epoch == 1
+
+
+def test_a_tempo_makes_crops_faster_and_slower_and_keeps_their_pitch(store: MemoryStore) -> None:
+    crops = loader(store, tempo=0.25)
+    found = [crops.next_batch() for _ in range(20)]
+    factors = np.concatenate([raw.spans / raw.lengths for raw in found])
+    assert 0.75 - 0.04 <= factors.min() < 0.85 and 1.15 < factors.max() <= 1.25 + 0.04
+    for raw in found:
+        for row, (index, start) in enumerate(zip(raw.indices, raw.offsets, strict=True)):
+            size, span = int(raw.lengths[row]), int(raw.spans[row])
+            assert start + span <= store.frames[index] and 1 <= size <= FRAMES
+            wanted = np.linspace(start, start + span - 1, size)
+            np.testing.assert_allclose(raw.values[row, :size, 0], wanted, rtol=1e-5)
+            contour = pitch_contour(store.pitch(int(index)))[start : start + span]
+            assert set(raw.pitch[row, :size, 2]) <= set(contour[:, 2])
+            assert not raw.values[row, size:].any()
+    with pytest.raises(ValueError, match="tempo"):
+        loader(store, tempo=0.1, audio=True)
