@@ -102,6 +102,16 @@ class Material(ABC):
         """Judges validations."""
 
     @abstractmethod
+    def finish(self, run: Path) -> None:
+        """Add to the folder of a run that has ended what is made from its weights and its corpus.
+
+        Called by the main process alone, once every weight is written.
+
+        Raises:
+            UserError: the run or the corpus cannot be read.
+        """
+
+    @abstractmethod
     def state(self) -> dict[str, Any]:
         """The exact position, as JSON values."""
 

@@ -140,6 +140,9 @@ class TextMaterial(Material):
         """See `Material.guard`."""
         return CollapseGuard(mode)
 
+    def finish(self, run: Path) -> None:
+        """See `Material.finish`; a text run is whole without its corpus."""
+
     def state(self) -> dict[str, Any]:
         """See `Material.state`."""
         return self.loader.state()

@@ -107,7 +107,7 @@ class Trainer:
         """Train to the end; returns the last validation.
 
         Raises:
-            UserError: too many non-finite steps in a row, or the disk is full.
+            UserError: too many non-finite steps in a row, the disk is full, or see `Material.finish`.
         """
         bar = Progress(self.total, self.step, self.process.main)
         try:
@@ -129,6 +129,9 @@ class Trainer:
         finally:
             bar.close()
             self.log.close()
+        if self.process.main:
+            self.material.finish(self.run)
+        self.process.wait()
         return self.measured
 
     def _train_step(self) -> tuple[int, dict[str, float]]:
