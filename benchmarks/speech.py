@@ -33,7 +33,7 @@ from seqvae.training.vocoder import train_vocoder
 from seqvae.training.vocoder_config import VocoderExperiment, VocoderTraining
 from seqvae.vocoders.folder import load_vocoder
 
-RATES = (100, 200, 400, 700, 1000, 1500)
+RATES = (200, 400, 1200, 1600)
 
 
 def cells(base: Experiment) -> dict[str, Experiment]:
@@ -53,6 +53,12 @@ def cells(base: Experiment) -> dict[str, Experiment]:
         "no_norm_no_warp": modelled(content=without_norm, warp=0.0),
         "no_smooth": modelled(content=replace(content, smooth=0)),
         "no_pitch": modelled(pitch=False),
+        "no_harmonics": modelled(decoder=replace(base.speech.decoder, harmonics=False)),
+        "no_equalizer": modelled(equalizer=0.0),
+        "no_tempo": modelled(tempo=0.0),
+        "no_dropout": modelled(
+            content=replace(content, dropout=0.0), decoder=replace(base.speech.decoder, dropout=0.0)
+        ),
         "stride4": modelled(content=replace(content, stride=4)),
         "table": modelled(speakers="table"),
         "both": modelled(speakers="both"),

@@ -18,7 +18,7 @@ was killed ends as if it had not been. Whether DATA is text or speech is seen fr
            --latent none      the same decoder without a latent: the language model to compare with
            --noise.drop 0.1   ... a denoiser: words are dropped from what the encoder reads
 
-  speech   --rate BITS        bits per second that the content carries [700]; more is clearer speech, less keeps
+  speech   --rate BITS        bits per second that the content carries [800]; more is clearer speech, less keeps
                               less of the source's voice in a conversion (300 to 1000)
            --objective.style  nats of an utterance that its style, the voice, carries [16]
            --model.speakers   encoder: any voice, from a recording; table: those in DATA, by name; both
@@ -138,7 +138,7 @@ def _speech(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path]
         """Folder for the run; one that exists is resumed."""
         rate: float | None = None
-        """Bits per second that the content shall carry [default 700]; sets objective:level-rates."""
+        """Bits per second that the content shall carry [default 800]; sets objective:level-rates."""
         preset: Preset = name
         """Size: tiny trains on a CPU, small and base want a GPU."""
         seed: int = 0

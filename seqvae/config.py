@@ -103,7 +103,8 @@ class Training:
     clip: float = 1.0
     """Greatest norm of the gradient."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 = autocast; auto: bfloat16 on a GPU, float32 on a CPU. KL and sums stay float32."""
+    """bfloat16 = autocast; auto: bfloat16 on a GPU, and for speech on a CPU that computes in it, else
+    float32. KL and sums stay float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     compile: bool = False
@@ -230,7 +231,7 @@ def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
     )
 
 
-def speech_preset(name: Preset = "tiny", rate: float = 700.0) -> Experiment:
+def speech_preset(name: Preset = "tiny", rate: float = 800.0) -> Experiment:
     """The default speech run of a size: `tiny` for a CPU, `small` and `base` for a GPU.
 
     Args:
@@ -238,7 +239,7 @@ def speech_preset(name: Preset = "tiny", rate: float = 700.0) -> Experiment:
         rate: bit/s that the content shall carry.
     """
     width, layers, batch, rate_of_learning, steps = {
-        "tiny": (192, 3, 16, 1.5e-3, 20_000),
+        "tiny": (192, 3, 16, 1.5e-3, 12_000),
         "small": (384, 4, 64, 7e-4, 50_000),
         "base": (768, 6, 128, 3e-4, 100_000),
     }[name]

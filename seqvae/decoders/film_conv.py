@@ -39,7 +39,7 @@ class FilmConv:
     """Whether frames hear content and pitch up to theirs only: for streaming."""
     harmonics: bool = True
     """Whether it is shown what the harmonics of the pitch look like; without, it hears its course alone."""
-    dropout: float = 0.0
+    dropout: float = 0.1
     """Part of the blocks' values dropped in training."""
 
     def __post_init__(self) -> None:

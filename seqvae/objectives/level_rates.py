@@ -18,7 +18,7 @@ BETA = "beta_"
 class LevelRates:
     """Minimise reconstruction subject to a rate of the content and one of the levels above it."""
 
-    content: float = 700.0
+    content: float = 800.0
     """Bits per second that the content shall carry: more is clearer speech, less is less of the voice that
     said it."""
     style: float = 16.0

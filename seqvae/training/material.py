@@ -31,6 +31,8 @@ class Material(ABC):
     """What `count` counts, in the plural."""
     bad_batch_advice: str
     """What to look for in a batch whose loss is not finite."""
+    bfloat16_on_cpu: bool
+    """Whether `precision auto` is bfloat16 on a CPU that computes in it, as it is on every GPU."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:

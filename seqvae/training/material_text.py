@@ -34,6 +34,7 @@ class TextMaterial(Material):
     """
 
     unit = "tokens"
+    bfloat16_on_cpu = False
     bad_batch_advice = "look for broken text there"
 
     def __init__(self, experiment: Experiment, process: Process) -> None:

@@ -25,6 +25,7 @@ from seqvae.training.log import Meter, Progress, RunLog
 from seqvae.training.material_choice import open_material
 from seqvae.training.optimizer import build_optimizer, learning_rate
 from seqvae.training.phases import Phases
+from seqvae.training.precision import cpu_has_bfloat16
 from seqvae.training.state import resume, save, write_weights
 from seqvae.training.validation import at_rate
 
@@ -195,8 +196,11 @@ class Trainer:
         return objective(terms, self.progress)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
-        wanted = self.config.precision
-        on = wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda")
+        on = self.config.precision == "bfloat16"
+        if self.config.precision == "auto":
+            on = self.device.type == "cuda" or (
+                self.material.bfloat16_on_cpu and cpu_has_bfloat16()
+            )
         return torch.autocast(self.device.type, torch.bfloat16, enabled=on)
 
     def _no_sync(self) -> contextlib.AbstractContextManager[Any]:

@@ -18,7 +18,7 @@ SPEECH = Speech(
     content_posterior=Gaussian(6),
     style=StyleConv(width=12, layers=1),
     style_posterior=Gaussian(4),
-    decoder=FilmConv(width=12, layers=1, fine_width=12),
+    decoder=FilmConv(width=12, layers=1, fine_width=12, dropout=0.0),
     pitch_reader=PitchConv(width=8, layers=1, classes=16),
     table_width=4,
     crop_seconds=0.5,
@@ -42,6 +42,7 @@ def speech_experiment(
         learning_rate=5e-3,
         threads=1,
         device="cpu",
+        precision="float32",
     )
     return Experiment(
         data=str(corpus.path),

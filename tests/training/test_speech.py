@@ -246,8 +246,20 @@ def test_frames_of_a_crop_are_those_of_the_recording(speech: SpeechCorpus, run: 
 def test_a_batch_of_short_recordings_is_no_longer_than_they_are(
     speech: SpeechCorpus, run: Path
 ) -> None:
-    feed = material(speech, run, replace(SPEECH, crop_seconds=30.0))
+    feed = material(speech, run, replace(SPEECH, crop_seconds=30.0, tempo=0.0))
     batch, indices = feed.next_batch(0, 0)
     assert batch.values.shape[1] == int(batch.lengths.max())
     assert batch.lengths.tolist() == feed.store.frames[indices].tolist()
     assert feed.values_per_batch < 30 * 63 * 80 * SPEECH.batch / 10
+
+
+def test_auto_is_bfloat16_where_the_processor_has_it(
+    speech: SpeechCorpus, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    for has in (True, False):
+        monkeypatch.setattr("seqvae.training.trainer.cpu_has_bfloat16", lambda has=has: has)
+        trainer = Trainer(speech_experiment(speech, run.with_name(str(has)), precision="auto"))
+        with trainer._autocast():
+            seen.append((torch.ones(2, 2) @ torch.ones(2, 2)).dtype)
+    assert seen == [torch.bfloat16, torch.float32]
