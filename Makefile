@@ -64,7 +64,8 @@ bench: $(STAMP) ## time the kernels on this machine
 
 # Uses the environment's own Python when there is no .venv: a GPU machine brings its torch and triton.
 GPU_PYTHON = $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
-# All of it within 9 minutes, for a job on a shared machine.
+# All within 9 minutes, for a job on a shared machine, but the training of speech: 5 more, last;
+# ARGS="--only kernels end_to_end generation importance" leaves it out, ARGS="--only speech_gpu" is it alone.
 GPU_SECONDS := 525
 bench-gpu: ## with an NVIDIA GPU: run its tests, then the benchmarks
 	@$(GPU_PYTHON) -c 'import torch; raise SystemExit(not torch.cuda.is_available())' \

@@ -32,8 +32,9 @@ GPU: dict[str, dict[str, Any]] = {
     "generation": {},
     # A sentence takes the loop with stored logits a second.
     "importance": {"device": "cuda", "sentence_count": 8, "repeats": 3},
+    "speech_gpu": {},
 }
-# What the others take on a GPU; the kernels have the rest of the time.
+# What the others but the training of speech take on a GPU; the kernels have the rest of the time.
 OTHERS_SECONDS = 170
 
 
