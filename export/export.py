@@ -1,12 +1,10 @@
 """A trained run to a bundle: graphs of every variant, compared with PyTorch, or nothing."""
 
-import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import seqvae
-from seqvae.config import Experiment, to_json
 from seqvae.data.text import BLANK, BOS, EOS, PAD, UNK
 from seqvae.errors import UserError
 from seqvae.export.bundle import Bundle, GoldenRow
@@ -15,6 +13,7 @@ from seqvae.export.bundle_writer import BundleWriter
 from seqvae.export.golden import corpus_sentences, golden_cases, make_cases, write_with_torch
 from seqvae.export.graphs import need_packages
 from seqvae.export.quantize import Recipe
+from seqvae.export.source import runtime_facts, source_of
 from seqvae.export.variants import Settings, export_source, write_variant
 from seqvae.export.verify import Report, refuse_failures, verify_variant
 from seqvae.tasks.decode import MAX_HYPOTHESES
@@ -134,11 +133,7 @@ def _manifest(
 ) -> Manifest:
     latent = model.model.latent
     tasks = ("paraphrase", "reconstruct", "sample", "interpolate", "score")
-    measured = {
-        "rows": rows,
-        "provider": "CPUExecutionProvider",
-        "onnxruntime": importlib.metadata.version(_runtime_package()),
-    }
+    measured = {"rows": rows, **runtime_facts()}
     return Manifest(
         version=seqvae.__version__,
         kind="text",
@@ -163,34 +158,8 @@ def _manifest(
             )
             for report in reports
         },
-        source=dict(_source(model)),
+        source=source_of(model.info),
     )
-
-
-def _runtime_package() -> str:
-    """Name of the distribution that is installed: the two hold the same module."""
-    for name in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        return name
-    raise UserError('export needs onnxruntime: pip install "seqvae[cpu]"')
-
-
-def _source(model: TextModel) -> Iterator[tuple[str, Any]]:
-    """Facts about the run; not its command and paths, which may name people."""
-    for name in ("data_fingerprint", "seqvae", "torch", "step"):
-        if name in model.info:
-            yield name, model.info[name]
-    measured = model.info.get("measured", {})
-    if isinstance(measured, dict):
-        plain = {k: v for k, v in measured.items() if isinstance(v, int | float | str)}
-        yield "metrics", plain
-    experiment = model.info.get("experiment")
-    if isinstance(experiment, Experiment):
-        values = to_json(experiment)
-        yield "experiment", {k: v for k, v in values.items() if k not in ("data", "run")}
 
 
 def _readme(manifest: Manifest) -> str:

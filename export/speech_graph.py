@@ -147,13 +147,28 @@ class Graph:
         wide = scope.add("Expand", value, shape)
         return scope.add("Reshape", wide, shape, name=f"{name} has 1 row or one for each sound")
 
-    def with_style(self, scope: Scope, condition: str, style: str) -> str:
-        """A voice [B, C] with another style [B, S]: that of a table's row stays."""
+    def with_style(
+        self, scope: Scope, condition: str, style: str, center: str | None = None
+    ) -> str:
+        """A voice [B, C] with another style [B, S] and pitch [B, 1]: a table's row stays.
+
+        Without `center` the pitch stays as well.
+        """
         first, last = self.facts.style, self.facts.condition
-        if first == last:
-            return style
-        axes = [scope.constant([number]) for number in (first, last, 1)]
-        return scope.add("Concat", style, scope.add("Slice", condition, *axes), axis=1)
+        if center is not None:
+            last -= 1
+        parts = [style]
+        if first < last:
+            parts.append(self.columns(scope, condition, first, last))
+        if center is not None:
+            parts.append(center)
+        return scope.add("Concat", *parts, axis=1) if len(parts) > 1 else style
+
+    def columns(self, scope: Scope, condition: str, first: int, last: int) -> str:
+        """Columns `first` to `last` of a voice [B, C]."""
+        return scope.add(
+            "Slice", condition, *(scope.constant([number]) for number in (first, last, 1))
+        )
 
     def centred(self, scope: Scope, mean: str) -> str:
         """The style of what was heard once."""

@@ -1,10 +1,14 @@
 """What a speech model computes, as two ONNX graphs of which all others are put together.
 
     listen   audio float32 [B, N], gain [B, 1]
-          -> frames [B, T, mels], content_mean, content_log_variance [B, V, D], contour [B, T, 2] if
-             the model reads pitch, style_mean, style_log_variance [B, S] if it has a style encoder
+          -> frames [B, T, mels], content_mean, content_log_variance [B, V, D], contour [B, T, 3] and
+             center [B, 1] if the model reads pitch, style_mean, style_log_variance [B, S] if it has a
+             style encoder
     decode   content [B, V, D], condition [B, C], frames [B, T, mels], contour
           -> spoken [B, T, mels], cost [B, T]: nats of `frames`
+
+Of a model that reads pitch a condition ends with the centre of the voice's pitch, in natural log Hz, where
+the course lies in `spoken`; 0 where none is known, and the pitch stays where it is. `cost` is of the pitch as read.
 
 There are V = N / (hop * stride) content vectors, rounded up, and T = V * stride frames: what lacks at
 the end is silence. A graph is cut to what is wanted of it, see `seqvae.export.stitch_names.only`: torch's
@@ -18,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqvae.data.speech.loudness import PEAK
+from seqvae.data.speech.pitch import CONTOUR_SCALE
 from seqvae.errors import UserError
 from seqvae.export.onnx_export import check_opset, export_module
 from seqvae.likelihoods import FrameLikelihood
@@ -26,7 +31,9 @@ from seqvae.nn.mel import MelSpectrogram
 from seqvae.posteriors import FrameGaussian
 from seqvae.posteriors.gaussian import DiagonalGaussian
 from seqvae.posteriors.posterior import Posterior
+from seqvae.tasks.f0 import FEWEST
 from seqvae.tasks.speech_model import SpeechModel
+from seqvae.tasks.voice import Voice
 
 if TYPE_CHECKING:
     import onnx
@@ -74,7 +81,17 @@ def export_speech_parts(model: SpeechModel, *, opset: int = 20) -> "dict[str, on
 def condition_size(model: SequenceVAE) -> int:
     """Size C of what the decoder hears of a voice."""
     style = 0 if model.latent is None else model.latent.dimension
-    return style + (0 if model.labels is None else model.labels.embedding_dim)
+    table = 0 if model.labels is None else model.labels.embedding_dim
+    return style + table + (model.pitch is not None)
+
+
+def voice_vector(model: SpeechModel, voice: Voice) -> Tensor:
+    """A voice as the graphs take it, float32 [C]: with the centre of its pitch where the model reads pitch."""
+    vector = voice.condition.detach().cpu().float()
+    if model.model.pitch is None:
+        return vector
+    center = 0.0 if voice.f0 is None else voice.f0.center
+    return torch.cat([vector, vector.new_tensor([center])])
 
 
 class _Listen(nn.Module):
@@ -86,7 +103,7 @@ class _Listen(nn.Module):
         self.mel = MelSpectrogram(speech.settings, exportable=True)
         self.outputs = ["frames", "content_mean", "content_log_variance"]
         if speech.model.pitch is not None:
-            self.outputs.append("contour")
+            self.outputs += ["contour", "center"]
         if speech.model.latent is not None:
             self.outputs += ["style_mean", "style_log_variance"]
 
@@ -98,7 +115,7 @@ class _Listen(nn.Module):
         found = [frames, *_statistics(self.model.content(frames))]
         contour = self.model.contour(frames)
         if contour is not None:
-            found.append(contour)
+            found += [contour, center_of(contour)]
         if self.model.latent is not None:
             found += _statistics(self.model.style(frames))
         return tuple(found)
@@ -111,12 +128,37 @@ class _Decode(nn.Module):
         super().__init__()
         assert isinstance(model.likelihood, FrameLikelihood)
         self.decoder, self.likelihood, self.stride = model.decoder, model.likelihood, stride
+        self.pitch = model.pitch is not None
 
     def forward(
         self, content: Tensor, condition: Tensor, frames: Tensor, contour: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        states = self.decoder(content, condition, content.shape[1] * self.stride, contour)
-        return self.likelihood.mean(states), self.likelihood.nll_steps(states, frames)
+        count, moved = content.shape[1] * self.stride, contour
+        if self.pitch:
+            assert contour is not None
+            condition, center = condition[:, :-1], condition[:, -1:]
+            place = center + CONTOUR_SCALE * contour[..., 0]
+            log = torch.where(center > 0, place * contour[..., 1], contour[..., 2])
+            moved = torch.cat([contour[..., :2], log[..., None]], -1)
+        spoken = self.likelihood.mean(self.decoder(content, condition, count, moved))
+        states = self.decoder(content, condition, count, contour)
+        return spoken, self.likelihood.nll_steps(states, frames)
+
+
+def center_of(contour: Tensor) -> Tensor:
+    """Median of the log-frequencies where voiced, [B, 1], of a contour [B, T, 3]; 0 where too few are.
+
+    As `seqvae.tasks.f0.f0_of`.
+    """
+    voiced, log = contour[..., 1], contour[..., 2]
+    # Unvoiced frames, whose logarithm is 0, come first.
+    ordered = log.sort(-1).values
+    count = voiced.sum(-1, keepdim=True).long()
+    last = contour.shape[1] - 1
+    upper = (last - (count - 1) // 2).clamp(0, last)
+    lower = (last - count // 2).clamp(0, last)
+    middle = (ordered.gather(1, upper) + ordered.gather(1, lower)) / 2
+    return torch.where(count >= FEWEST, middle, 0.0)
 
 
 def _statistics(posterior: Posterior) -> list[Tensor]:

@@ -1,7 +1,7 @@
 """The graphs of a speech bundle, put together of parts: sound in, sound out, in one call.
 
     model     audio float32 [B, N] -> converted [B, N], frames [B, T, mels], condition [B, C]
-    encoder   audio -> mean, log_variance [B, V, D], contour [B, T, 2] if the model reads pitch
+    encoder   audio -> mean, log_variance [B, V, D], contour [B, T, 3] if the model reads pitch
     style     audio -> mean, log_variance [B, S]; only if the model has a style encoder
     decoder   content [B, V, D], condition [B, C], contour -> frames [B, T, mels]
     vocoder   frames, seed, first -> audio [B, T * hop]
@@ -103,11 +103,15 @@ def _referred(graph: Graph, condition: str) -> str:
 
     def hear(inner: Scope) -> list[str]:
         gain, _ = loudness_gain(inner, reference, graph.facts.rate)
-        part = only(graph.made_of.parts["listen"], ["style_mean"])
+        wanted = ["style_mean", "center"] if graph.facts.pitch else ["style_mean"]
+        part = only(graph.made_of.parts["listen"], wanted)
         found = inner.inline(part, {"audio": reference, "gain": gain}, "reference")
         style = graph.centred(inner, found["style_mean"])
         style = graph.every(inner, style, graph.facts.style, "reference")
-        return [graph.with_style(inner, condition, style)]
+        center = found.get("center")
+        if center is not None:
+            center = graph.every(inner, center, 1, "pitch of the reference")
+        return [graph.with_style(inner, condition, style, center)]
 
     def keep(inner: Scope) -> list[str]:
         return [inner.add("Identity", condition)]
@@ -126,10 +130,18 @@ def _strengthened(graph: Graph, condition: str, audio: str, gain: str, frames: s
         return [inner.add("Identity", condition)]
 
     def move(inner: Scope) -> list[str]:
-        part = only(graph.made_of.parts["listen"], ["style_mean"], ["frames"])
-        read = {"audio": audio, "gain": gain, "frames": frames}
-        style = graph.centred(inner, inner.inline(part, read, "own")["style_mean"])
-        own = graph.with_style(inner, condition, style)
+        wanted = ["style_mean", "center"] if graph.facts.pitch else ["style_mean"]
+        part = only(graph.made_of.parts["listen"], wanted, ["frames"])
+        found = inner.inline(part, {"audio": audio, "gain": gain, "frames": frames}, "own")
+        style = graph.centred(inner, found["style_mean"])
+        center = found.get("center")
+        if center is not None:
+            # Where one of the two is not known there is no way between them.
+            size, nothing = graph.facts.condition, number(inner, 0.0)
+            other = graph.columns(inner, condition, size - 1, size)
+            both = (inner.add("Greater", value, nothing) for value in (center, other))
+            center = inner.add("Where", inner.add("And", *both), center, other)
+        own = graph.with_style(inner, condition, style, center)
         way = inner.add("Mul", inner.add("Sub", condition, own), strength)
         return [inner.add("Add", own, way)]
 

@@ -302,15 +302,19 @@ COLUMNS = {
 """What `table` shows: figure, its title and its form."""
 
 
-def table(figures: Mapping[str, Mapping[str, float]]) -> str:
+def table(
+    figures: Mapping[str, Mapping[str, float]],
+    columns: Mapping[str, tuple[str, str]] = COLUMNS,
+) -> str:
     """The comparison as plain text, a line for each variant.
 
     Args:
         figures: what was measured, by variant, as `seqvae.json` holds it.
+        columns: figure, its title and its form.
     """
-    rows = [("variant", *(title for title, _ in COLUMNS.values()))]
+    rows = [("variant", *(title for title, _ in columns.values()))]
     for variant, known in figures.items():
-        cells = (form.format(known[name]) for name, (_, form) in COLUMNS.items())
+        cells = (form.format(known[name]) for name, (_, form) in columns.items())
         rows.append((variant, *cells))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]

@@ -22,6 +22,7 @@ def export(argv: list[str]) -> None:
         beam_size: int = 4,
         which: Literal["best", "last"] = "best",
         corpus_rows: bool = True,
+        vocoder: Path | None = None,
         overwrite: bool = False,
         triton_repo: Path | None = None,
         triton_name: str = "seqvae",
@@ -48,6 +49,8 @@ def export(argv: list[str]) -> None:
             which: best or last weights.
             corpus_rows: keep a few sentences of the corpus's test split in the bundle, as
                 inputs with known outputs.
+            vocoder: of a speech run, a folder written by `seqvae vocoder`; by default the run's own, or
+                Griffin-Lim. Variants, tokenizer, beam and rows are of texts.
             overwrite: replace a bundle that is there.
             triton_repo: Triton model repository to add the bundle to.
             triton_name: name of the model there.
@@ -56,24 +59,42 @@ def export(argv: list[str]) -> None:
         if len(paths) == 1 and triton_repo is not None:
             bundle = Bundle.open(paths[0])
         elif len(paths) == 2:
-            from seqvae.export.export import export_run
-            from seqvae.export.verify import table
+            from seqvae.export.verify import COLUMNS, table
+            from seqvae.training.load import is_speech
 
+            columns, run, out = COLUMNS, paths[0], paths[1]
             with _Bar() as bar:
-                bundle = export_run(
-                    paths[0],
-                    paths[1],
-                    variants=variants,
-                    opset=opset,
-                    tokenizer=tokenizer,
-                    beam_size=beam_size,
-                    which=which,
-                    sentences=None if corpus_rows else (),
-                    overwrite=overwrite,
-                    progress=bar.show,
-                )
-            print(table({name: variant.verify for name, variant in bundle.variants.items()}))
-            print(f"{bundle.path}: written; try `seqvae serve {paths[1]}`")
+                if is_speech(run):
+                    from seqvae.export.speech_export import export_speech_run
+                    from seqvae.export.speech_verify import COLUMNS as columns
+
+                    bundle = export_speech_run(
+                        run,
+                        out,
+                        opset=opset,
+                        which=which,
+                        vocoder=vocoder,
+                        overwrite=overwrite,
+                        progress=bar.show,
+                    )
+                else:
+                    from seqvae.export.export import export_run
+
+                    bundle = export_run(
+                        run,
+                        out,
+                        variants=variants,
+                        opset=opset,
+                        tokenizer=tokenizer,
+                        beam_size=beam_size,
+                        which=which,
+                        sentences=None if corpus_rows else (),
+                        overwrite=overwrite,
+                        progress=bar.show,
+                    )
+            known = bundle.variants.items()
+            print(table({name: variant.verify for name, variant in known}, columns))
+            print(f"{bundle.path}: written; README.md in it says how to call it")
         else:
             raise UserError(
                 f"name RUN and BUNDLE, or --triton-repo DIR and a BUNDLE; got {len(paths)} paths"
