@@ -5,8 +5,8 @@
     python -m benchmarks.speech judge RUN --name arctic --cell default
     python -m benchmarks.speech table
 
-CORPUS is a folder written by `seqvae prepare speech`. A cell is one
-training with one seed; all cells have the same data, batches and vocoder, and those of one `--steps` the same number of
+CORPUS is a folder written by `seqvae prepare speech`. A cell is one training with one seed; `default` is
+`seqvae train CORPUS RUN --model.speakers table`. All cells of a NAME have the same data, batches, vocoder and number of
 steps. A cell whose result exists is skipped and one that was interrupted goes on, so the same command can run again, or on
 several machines at once with different cells. Results: benchmarks/results/speech/NAME/CELL-sSEED.json. The referees are
 those of `make eval-env`.
@@ -37,7 +37,7 @@ RATES = (200, 400, 1200, 1600)
 
 
 def cells(base: Experiment) -> dict[str, Experiment]:
-    """What is compared: the default, without one of its parts, at other rates, with speakers in a table."""
+    """What is compared: speakers in a table, without one part, at other rates, with a style encoder."""
 
     def modelled(**changes: Any) -> Experiment:  # noqa: ANN401
         return replace(base, model=replace(base.speech, **changes))
@@ -60,9 +60,9 @@ def cells(base: Experiment) -> dict[str, Experiment]:
             content=replace(content, dropout=0.0), decoder=replace(base.speech.decoder, dropout=0.0)
         ),
         "stride4": modelled(content=replace(content, stride=4)),
-        "table": modelled(speakers="table"),
+        "encoder": modelled(speakers="encoder"),
         "both": modelled(speakers="both"),
-        "hierarchical": modelled(style_prior=Hierarchical()),
+        "hierarchical": modelled(speakers="encoder", style_prior=Hierarchical()),
         **{
             f"rate{rate}": replace(base, objective=replace(rated, content=float(rate)))
             for rate in RATES
@@ -97,6 +97,8 @@ def run(
         threads: CPU threads.
     """
     base = speech_preset("tiny")
+    # Few voices, all of them known: each has a row of its own.
+    base = replace(base, model=replace(base.speech, speakers="table"))
     training = replace(base.training, threads=threads, steps=steps or base.training.steps)
     known = _cells(replace(base, data=str(corpus), training=training))
     for cell in cells:

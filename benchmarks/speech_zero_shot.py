@@ -21,6 +21,7 @@ from seqvae.evaluation.referees.client import judge
 from seqvae.evaluation.referees.job import Item
 from seqvae.evaluation.referees.summary import table
 from seqvae.evaluation.speech_trial import Stage
+from seqvae.tasks.convert import Conversion
 from seqvae.training import load_speech
 
 RESULT = "speech/zero_shot"
@@ -34,6 +35,7 @@ def run(
     corpus: Path | None = None,
     vocoder: Path | None = None,
     limit: int = 6,
+    strength: float = 1.0,
 ) -> None:
     """Convert into unknown voices and judge.
 
@@ -42,15 +44,19 @@ def run(
         corpus: with speakers held back; by default the run's own.
         vocoder: of the corpus; by default the run's own, or Griffin-Lim.
         limit: recordings converted into each voice.
+        strength: how far from the source's own voice to the target's; see `seqvae convert`.
     """
     model = load_speech(run)
     if vocoder is not None:
         model.use_vocoder(vocoder)
     opened = SpeechCorpus.open(corpus or Path(model.info["experiment"].data))
-    folder = run / "zero-shot"
+    # Conversions that are there are kept: those of another vocoder or strength lie elsewhere.
+    spoken = "own" if vocoder is None else vocoder.name
+    folder = run / f"zero-shot-{spoken}-{strength:g}"
     stage = Stage(model, opened, "test", folder)
     halves = _halves(opened, folder)
     sources = _sources(opened, limit)
+    how = Conversion(strength=strength)
     items = []
     for name, (heard, judged) in halves.items():
         del judged
@@ -68,7 +74,9 @@ def run(
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 sound = Sound(np.array(stage.store.audio(index)), model.settings.sample_rate)
-                write_audio(path, model.convert(sound, voice).samples, model.settings.sample_rate)
+                write_audio(
+                    path, model.convert(sound, voice, how).samples, model.settings.sample_rate
+                )
             items.append(Item(str(path), "conversion", **known))
     enrolled: dict[str, list[Path]] = {name: [judged] for name, (_, judged) in halves.items()}
     speakers = sorted({int(stage.store.speaker[i]) for i in sources})
@@ -79,6 +87,7 @@ def run(
         "run": run.name,
         "voices": len(halves),
         "recordings_each": len(sources),
+        "strength": strength,
         "gap_closed": gap,
         "groups": groups,
         "vocoder": type(model.vocoder).__name__,
