@@ -25,13 +25,13 @@ def speech_readme(manifest: Manifest) -> str:
 
 One call of `{variant}/model.onnx` takes sound and gives the same words in another voice: mono float32 at
 {rate} Hz, of any length, several sounds of one length at a time. Voices: {some} (`voices.json` holds
-their vectors). With the engine, which takes other rates and hours of sound:
+their vectors). With seqvae, which reads files of any rate (onnxruntime and numpy, no torch):
 
 ```python
-from seqvae.serving import Engine
-engine = Engine("this folder")
-sound = engine.convert("source.wav", voice={voice!r})
-sound.save("converted.wav")
+from seqvae.data.speech.audio import write_audio
+from seqvae.serving import Converter
+sound = Converter("this folder").convert("source.wav", voice={voice!r})
+write_audio("converted.wav", sound.samples, sound.rate)
 ```
 
 With ONNX Runtime alone, in Python or any language it has:
@@ -43,7 +43,7 @@ audio = numpy.zeros((1, {rate}), numpy.float32)  # your sound
 converted, frames, voice = session.run(None, {{"audio": audio, "speaker": numpy.array([[0]])}})
 ```
 {reference}
-`seqvae serve` with this folder starts a server. `seqvae.json` says what every option means, how far the
+`seqvae.json` says what every option means, how far the
 graphs are from PyTorch, and the sha256 of every file; `golden/` holds sounds with what becomes of them.
 
 There is one variant, in 32-bit floats, for processors and GPUs. Convolutions in 8 bits are slower than in

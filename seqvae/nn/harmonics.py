@@ -15,7 +15,7 @@ from seqvae.data.speech.mel_settings import MelSettings, filterbank
 LOW, HIGH = 50.0, 600.0
 """Range of the pitch, Hz; outside the nearest is taken."""
 STEPS = 512
-"""Pitches in the table, evenly spaced in logarithm: 0.5 % from one to the next."""
+"""Pitches in the table, evenly spaced in logarithm: 0.5 % from one to the next; between them it is interpolated."""
 DEPTH = 4.0
 """Natural log units under the highest bin at which valleys between harmonics end: noise fills real ones."""
 SCALE = 0.5
@@ -43,8 +43,12 @@ class Harmonics(nn.Module):
         """
         low, high = np.log(LOW), np.log(HIGH)
         place = (pitch[..., 2].float() - low) * ((STEPS - 1) / (high - low))
-        chosen = place.round().clamp(0, STEPS - 1).long()
-        return self.table[chosen] * pitch[..., 1:2]
+        place = place.clamp(0, STEPS - 1)
+        # Between two rows, not the nearer one: which that is would hang on rounding, in a graph and here.
+        below = place.floor().clamp_max(STEPS - 2)
+        share, first = (place - below)[..., None], below.long()
+        found = torch.lerp(self.table[first], self.table[first + 1], share)
+        return found * pitch[..., 1:2]
 
 
 def pulse_spectra(settings: MelSettings) -> Tensor:

@@ -9,6 +9,8 @@
     print(engine.sample(3))
     print(engine.score(["mat the on cat"])[0].nll_iw)
 
+    sound = Converter("speech.bundle").convert("talk.wav", voice="mary")
+
 Names are imported on first use.
 """
 
@@ -16,6 +18,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from seqvae.serving.converter import Converter as Converter
     from seqvae.serving.engine import Engine as Engine
     from seqvae.serving.options import Options as Options
     from seqvae.serving.options import Row as Row
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from seqvae.serving.results import Written as Written
 
 _HOMES = {
+    "Converter": "seqvae.serving.converter",
     "Engine": "seqvae.serving.engine",
     "Options": "seqvae.serving.options",
     "Row": "seqvae.serving.options",
@@ -35,7 +39,17 @@ _HOMES = {
     "Score": "seqvae.serving.results",
     "Written": "seqvae.serving.results",
 }
-__all__ = ["Candidate", "Engine", "Options", "Paraphrase", "Piece", "Row", "Score", "Written"]
+__all__ = [
+    "Candidate",
+    "Converter",
+    "Engine",
+    "Options",
+    "Paraphrase",
+    "Piece",
+    "Row",
+    "Score",
+    "Written",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562: any public name)
