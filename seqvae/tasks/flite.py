@@ -41,7 +41,8 @@ def find_flite(install: bool = True) -> str:
         raise UserError(
             "flite is not installed, and its voices are what this demonstration learns from: "
             "`sudo apt-get install flite` on Debian and Ubuntu, `brew install flite` on a Mac; "
-            "or train on recordings of your own: seqvae prepare speech --help"
+            "or learn from recordings of your own, a folder for each speaker: "
+            "seqvae demo speech --voices FOLDER"
         )
     return found
 
