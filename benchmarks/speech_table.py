@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import RESULTS, ledger, write_result
+from seqvae.config import speech_preset
 from seqvae.evaluation.referees.summary import table
 
 FOLDER = "speech"
@@ -33,7 +34,6 @@ def write_tables() -> None:
         "Written by `python -m benchmarks.speech table`. WER, CER: Whisper tiny.en; to target, to source: Resemblyzer; MCD: 40 mel",
         "bands, DCT 1-13, aligned, against the target's own recording; DNSMOS P.835. Every cell has the same data, vocoder and judges.",
     ]
-    bars: list[dict[str, Any]] = []
     for corpus in sorted(path for path in root.iterdir() if path.is_dir()):
         rows = [
             json.loads(path.read_text(encoding="utf-8"))
@@ -53,11 +53,17 @@ def write_tables() -> None:
             table(best["report"]["pairs"], COLUMNS),
         ]
         lines += ["", *_costs(rows)]
-        bars += [bar for row in rows if row["cell"] == "default" for bar in _bars(row)]
+        bars = [bar for row in rows if _is_full(row) for bar in _bars(row)]
+        ledger("D", bars, instead_of=corpus)
         _curve(corpus, rows)
-    ledger("D", bars, instead_of=root)
     (root / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
+
+
+def _is_full(row: dict[str, Any]) -> bool:
+    """Whether it is the default as it is trained by default: the runs of an ablation are shorter."""
+    steps = row.get("experiment", {}).get("training", {}).get("steps")
+    return row["cell"] == "default" and steps in (None, speech_preset().training.steps)
 
 
 def _title(row: dict[str, Any]) -> str:
