@@ -256,7 +256,8 @@ def report(groups: Mapping[str, Any], costs: Mapping[str, Any], corpus: str, lim
         "",
         (
             f"Written by `python -m benchmarks.vocoder`: {limit} test recordings of each speaker of {corpus}, to log-mel frames and "
-            "back. WER: Whisper tiny.en; to target: Resemblyzer; DNSMOS P.835. WORLD is given the recording, not its frames."
+            "back. WER: Whisper tiny.en; to target: Resemblyzer; DNSMOS P.835."
+            + (" WORLD is given the recording, not its frames." if "WORLD" in groups else "")
         ),
         "",
         table(groups, ("wer", "cer", "similarity", "as_target", "ovrl", "sig", "bak")),

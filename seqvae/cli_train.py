@@ -24,6 +24,7 @@ was killed ends as if it had not been. Whether DATA is text or speech is seen fr
            --model.speakers   encoder: any voice, from a recording; table: those in DATA, by name; both
            --model.noise.probability 0.8
                               a denoiser: noise is mixed into what the encoders read
+           then               seqvae vocoder DATA RUN/vocoder: ten minutes on one core, clearer than Griffin-Lim
 
   both     --preset           tiny [default] for a CPU, small or base for a GPU
            --steps, --epochs  how long

@@ -33,8 +33,6 @@ def vocoder(argv: list[str]) -> None:
 
     basis = VocoderTraining()
     base: LearnedVocoder = Istft() if chosen == "istft" else LinearHead()
-    # The options of the chosen kind alone: a union would be shown as subcommands.
-    own = type(base)
 
     @dataclasses.dataclass(frozen=True)
     class Vocoder:
@@ -57,7 +55,8 @@ def vocoder(argv: list[str]) -> None:
         seed: int = 0
         """Seed of everything random."""
         training: Annotated[VocoderTraining, tyro.conf.arg(name="")] = basis
-        vocoder: own = base  # type: ignore[valid-type]
+        # The class is chosen as the program runs: a union would be shown as subcommands.
+        vocoder: type(base) = base  # type: ignore[valid-type]
         """What is built."""
 
     given = tyro.cli(Vocoder, args=argv, prog="seqvae vocoder")
