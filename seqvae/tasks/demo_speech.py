@@ -57,10 +57,7 @@ def demo_speech(
     """
     began = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
-    inputs = _record(folder / "recordings", sentences) if voices is None else voices
-    corpus = prepare_speech(
-        PrepareSpeech(inputs=(str(inputs),), out=folder / "corpus", valid=HELD_OUT, test=HELD_OUT)
-    )
+    corpus = prepare_speech(_preparation(folder, sentences, voices))
     run = folder / "run"
     experiment = _experiment(corpus, run, steps)
     _say(f"training {run} for {steps:,} steps")
@@ -83,6 +80,14 @@ def demo_speech(
         f"      seqvae interpolate {run} {source} {shown[0]} {shown[-1]}\n"
         f"      seqvae train {corpus.path} {folder / 'longer'} --steps {10 * steps}"
     )
+
+
+def _preparation(folder: Path, sentences: int, voices: Path | None) -> PrepareSpeech:
+    """What the corpus is made of, recorded first where nobody has."""
+    if voices is not None:
+        return PrepareSpeech(inputs=(str(voices),), out=folder / "corpus")
+    said = _record(folder / "recordings", sentences)
+    return PrepareSpeech(inputs=(str(said),), out=folder / "corpus", valid=HELD_OUT, test=HELD_OUT)
 
 
 def _record(folder: Path, count: int) -> Path:
