@@ -107,7 +107,7 @@ def test_a_run_is_exported_by_the_command(
 ) -> None:
     from seqvae.cli import main
 
-    run = write_run(tmp_path / "run", tiny())
+    run = write_run(tmp_path / "run", made("encoder"))
     assert main(["export", str(run), str(tmp_path / "bundle")]) == 0
     assert "sound 60 s" in capsys.readouterr().out
     # The corpus is gone: no voice can be named, and others are heard.
