@@ -249,9 +249,10 @@ def score(argv: list[str]) -> None:
         model = load_speech(run, device=device)
         own = None if voice is None else model.voice(voice)
         errors: list[tuple[Path, str]] = []
+        jobs = plan(sources, Path("."), existing="replace").jobs
         if not json_lines:
             print("    nats  = frames + content +  style   seconds  sound")
-        for job in plan(sources, Path("."), existing="replace").jobs:
+        for job in jobs:
             try:
                 found = model.score(job.source, own, samples=samples, seed=seed)
             except UserError as error:

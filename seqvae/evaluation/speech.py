@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,8 +72,10 @@ def evaluate_speech(
         progress: show bars on standard error.
 
     Raises:
-        UserError: no such split, nothing in it, a number out of range, or the referees' Python fails.
+        UserError: no such split, nothing in it, a number out of range, a corpus with other mel settings or
+            other speakers than those in the model's table, or the referees' Python fails.
     """
+    check_corpus(model, corpus)
     if limit < 0 or pairs < 1 or (recordings is not None and recordings < 1):
         raise UserError(
             f"evaluate: limit {limit}, pairs {pairs}, recordings {recordings}; limit must be at least 0, "
@@ -93,6 +96,27 @@ def evaluate_speech(
             report |= _judged(model, corpus, split, limit, pairs, place, referees, progress)
         report["sounds"] = None if folder is None else folder.name
     return report
+
+
+def check_corpus(model: "SpeechModel", corpus: "SpeechCorpus") -> None:
+    """Refuse recordings that the model cannot read, or whose speakers its table does not have.
+
+    Raises:
+        UserError: names what differs.
+    """
+    ours, theirs = asdict(model.settings), asdict(corpus.settings)
+    for name, value in ours.items():
+        if theirs[name] != value:
+            raise UserError(
+                f"{corpus.path} has mel settings with {name} {theirs[name]}, but the run was trained on {name} "
+                f"{value}: prepare the recordings with --mel.{name.replace('_', '-')} {value}, or give the "
+                "corpus of the run"
+            )
+    if model.model.labels is not None and corpus.train_speakers != model.speakers:
+        raise UserError(
+            f"{corpus.path} has the speakers {', '.join(corpus.train_speakers):.80}, but those in the run's "
+            f"table are {', '.join(model.speakers):.80}: give the corpus of the run"
+        )
 
 
 def _leak(model: "SpeechModel", corpus: "SpeechCorpus", split: str) -> dict[str, float]:

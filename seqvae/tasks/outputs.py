@@ -78,6 +78,8 @@ def plan(sources: Sequence[Path], out: Path, *, existing: Existing = "refuse") -
         UserError: a source does not exist, there is no sound at all, or (with refuse) an output
             exists.
     """
+    if not sources:
+        raise UserError("no source is given: name sound files, or folders of them, after the run")
     pairs: list[tuple[Path, Path]] = []
     ignored = 0
     for source in sources:
@@ -92,7 +94,7 @@ def plan(sources: Sequence[Path], out: Path, *, existing: Existing = "refuse") -
     pairs = list({(_key(path), name): (path, name) for path, name in pairs}.values())
     if not pairs:
         raise UserError(
-            f"no sound in {', '.join(map(str, sources)) or 'nothing'}: "
+            f"no sound in {', '.join(map(str, sources))}: "
             f"files ending in {', '.join(sorted(SUFFIXES))} are looked for ({ignored} others are there)"
         )
     taken = {_key(path) for path, _ in pairs}

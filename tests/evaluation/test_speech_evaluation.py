@@ -13,6 +13,7 @@ import torch
 
 from seqvae.batch import Batch
 from seqvae.data.speech.corpus import SpeechCorpus
+from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.errors import UserError
 from seqvae.evaluation import speech
 from seqvae.evaluation.referees import client
@@ -146,3 +147,15 @@ def test_numbers_out_of_range_are_refused(
         speech.evaluate_speech(model, corpus, "test", **options)
     with pytest.raises(UserError, match="no split"):
         speech.evaluate_speech(model, corpus, "nosuch")
+
+
+def test_a_corpus_of_other_frames_or_speakers_is_refused(corpus: SpeechCorpus) -> None:
+    other = tiny(settings=replace(MelSettings(), mels=40))
+    with pytest.raises(
+        UserError, match=r"with mels 80, but the run was trained on mels 40: .*--mel"
+    ):
+        speech.evaluate_speech(other, corpus, progress=False)
+    table = tiny("table")
+    table.speakers[0] = "dora"
+    with pytest.raises(UserError, match=r"speakers anna, ben, cleo, but .* table are dora, ben"):
+        speech.evaluate_speech(table, corpus, progress=False)

@@ -166,20 +166,26 @@ def _draw(
             left[candidates[index].speaker] += 1
     if not by_share and wanted > len(groups) / 2:
         raise UserError(f"--{split}: {wanted:,} prompts are more than half of the {len(groups):,}")
+    taken = {key: Counter(candidates[i].speaker for i in group) for key, group in groups.items()}
+
+    def spares(key: str) -> bool:
+        """Whether every speaker keeps a recording to be learnt from."""
+        return all(left[speaker] > count for speaker, count in taken[key].items())
+
     # A prompt that all speakers read is larger than a small share, and still the least that can be held out.
-    largest = max(wanted, min(map(len, groups.values()), default=0))
+    least = min((len(group) for key, group in groups.items() if spares(key)), default=0)
+    largest = max(wanted, least)
     for key in sorted(groups, key=lambda key: _hash(seed, key)):
         if wanted <= 0:
             break
         members = groups[key]
-        taken = Counter(candidates[index].speaker for index in members)
-        if any(left[speaker] <= count for speaker, count in taken.items()):
+        if not spares(key):
             continue
         if by_share and len(members) > largest:
             continue
         for index in members:
             splits[index] = split
-        left.subtract(taken)
+        left.subtract(taken[key])
         wanted -= len(members) if by_share else 1
         largest = max(0, largest - len(members))
 

@@ -182,3 +182,10 @@ def test_laws(data: list[tuple[int, int, bool]], quotas: tuple[float, float], se
 def test_impossible_settings(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         config(**options)
+
+
+def test_a_speaker_with_one_recording_keeps_it_and_hinders_nobody() -> None:
+    found = [*candidates(2, 12), Candidate("solo", "solo/only.wav", "only", "", False)]
+    splits = assign(found)
+    assert splits[-1] == "train"
+    assert Counter(splits) == {"train": 21, "valid": 2, "test": 2}

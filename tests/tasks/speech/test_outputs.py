@@ -71,3 +71,5 @@ def test_nothing_to_do_is_an_error(tmp_path: Path) -> None:
     touch(tmp_path / "in/readme.txt")
     with pytest.raises(UserError, match=r"no sound in .*in.*1 others are there"):
         plan([tmp_path / "in"], tmp_path / "out")
+    with pytest.raises(UserError, match="no source is given"):
+        plan([], tmp_path)
