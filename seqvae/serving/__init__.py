@@ -9,7 +9,7 @@
     print(engine.sample(3))
     print(engine.score(["mat the on cat"])[0].nll_iw)
 
-    sound = Converter("speech.bundle").convert("talk.wav", voice="mary")
+`Converter("speech.bundle").convert("talk.wav", voice="mary")` does the same for speech.
 
 Names are imported on first use.
 """
