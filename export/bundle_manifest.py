@@ -41,6 +41,7 @@ PARTS = (
     MODEL,
     "encoder",
     "prior",
+    "density",
     "start",
     "step",
     "generate",

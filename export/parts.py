@@ -4,6 +4,7 @@
 |---|---|---|
 | encoder | ids int64 [B, T], lengths int64 [B] | mean, log_variance float32 [B, D] |
 | prior | seed, sample int64 [B, 1] | z [B, D] |
+| density | z [N, D] | log_prob [N] of the prior in nats; only where that is not the standard normal |
 | start | z [B, D] (a language model: rows int64 [B, 1], of which only the number counts) | cond_*, kv_* or h_0 |
 | step | token int64 [B, 1], position int64 [], cond_*, kv_* or h_0 | logits [B, V], n_kv_* or n_h_0 |
 | scorer | ids [B, T], lengths [B], z [B, D] | surprisal [B, T - 1] in nats, 0 on padding |
@@ -22,12 +23,10 @@ from seqvae.decoders.transformer import TransformerDecoder
 from seqvae.encoders.recurrent import GruEncoder
 from seqvae.encoders.transformer import TransformerEncoder
 from seqvae.errors import UserError
-from seqvae.export import parts_attention, parts_recurrent, parts_transformer
-from seqvae.export.noise import Normals
+from seqvae.export import parts_attention, parts_prior, parts_recurrent, parts_transformer
 from seqvae.export.onnx_export import check_opset, export_module
 from seqvae.likelihoods.categorical import CategoricalLikelihood
 from seqvae.model import SequenceVAE
-from seqvae.priors.standard import StandardPrior
 
 if TYPE_CHECKING:
     import onnx
@@ -60,7 +59,7 @@ def export_parts(
     parts = {}
     if model.latent is not None:
         parts["encoder"] = _encoder(model, opset)
-        parts["prior"] = _prior(model, opset)
+        parts |= parts_prior.export(model.latent.prior, opset)
     parts["start"], parts["step"] = _start_and_step(model, opset, fused_attention)
     parts["scorer"] = _scorer(model, opset)
     return parts
@@ -93,15 +92,6 @@ def _encoder(model: SequenceVAE, opset: int) -> "onnx.ModelProto":
     dynamic = {"ids": {0: "B", 1: "T"}, "lengths": {0: "B"}}
     outputs = ["mean", "log_variance"]
     return export_module(_Encoder(model), inputs, outputs, dynamic, opset=opset)
-
-
-def _prior(model: SequenceVAE, opset: int) -> "onnx.ModelProto":
-    prior = model.need_latent().prior
-    if not isinstance(prior, StandardPrior):
-        raise UserError(f"export: no graph is written for the prior {type(prior).__name__}")
-    inputs = {"seed": torch.arange(_ROWS)[:, None], "sample": torch.arange(_ROWS)[:, None]}
-    dynamic = {"seed": {0: "B"}, "sample": {0: "B"}}
-    return export_module(Normals(prior.dimension), inputs, ["z"], dynamic, opset=opset)
 
 
 class _Begin(nn.Module):

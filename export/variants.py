@@ -119,7 +119,8 @@ def _smaller(
     name: str, part: "onnx.ModelProto", vocabulary: int, precision: str, recipe: Recipe
 ) -> "onnx.ModelProto":
     """A part in a precision."""
-    if precision == "fp32":
+    if precision == "fp32" or name in ("prior", "density"):
+        # Scores are differences of densities, and what the prior holds is small.
         return part
     if precision == "fp16":
         return halve(part, vocabulary)

@@ -30,7 +30,8 @@ class Elbo:
 
     Attributes:
         reconstruction: -log p(x | z) in nats, z one sample of the posterior, shape [B], float32.
-        kl_dimensions: KL(q(z | x) || p(z)) in nats, shape [B, D]; D is 0 without a latent.
+        kl_dimensions: KL(q(z | x) || p(z)) in nats, shape [B, D]; D is 0 without a latent, and 1 under
+            a prior whose KL is one number (of the same sample, where it has no closed form).
         posterior: q(z | x), None without a latent.
     """
 
@@ -77,7 +78,7 @@ def elbo(model: SequenceVAE, batch: Batch, seed: int = 0) -> Elbo:
         posterior = model.encode(batch)
         z = _sample(posterior, sequence_seeds(batch, seed, "posterior"), slice(0, batch.size), 1)
         reconstruction = model.reconstruction(batch, z)[0]
-        return Elbo(reconstruction, model.latent.prior.kl(posterior), posterior)
+        return Elbo(reconstruction, model.latent.prior.kl(posterior, z=z), posterior)
 
 
 def importance_weighted(

@@ -47,6 +47,16 @@ class Posterior(ABC):
         """`sample` and `kl` in one call: a posterior with a kernel for both at once overrides it."""
         return self.sample(seed, samples, stream=stream), self.kl()
 
+    def sample_with_log_prob(
+        self, seed: Tensor, samples: int = 1, stream: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Samples [S, B, D] and their log-densities [S, B] in nats.
+
+        A posterior that knows the density of what it draws at less cost than `log_prob` overrides it.
+        """
+        z = self.sample(seed, samples, stream=stream)
+        return z, self.log_prob(z)
+
     @abstractmethod
     def select(self, rows: Tensor | slice) -> "Posterior":
         """The distributions of some rows."""

@@ -1,10 +1,20 @@
 """Priors. A new one: one file here and one line in `PriorChoice`."""
 
+from seqvae.priors.flow import Flow
 from seqvae.priors.hierarchical import Hierarchical
+from seqvae.priors.mixture import Mixture
 from seqvae.priors.prior import Prior
 from seqvae.priors.standard import Standard
 
-PriorChoice = Standard
+PriorChoice = Standard | Mixture | Flow
 StylePriorChoice = Standard | Hierarchical
 
-__all__ = ["Hierarchical", "Prior", "PriorChoice", "Standard", "StylePriorChoice"]
+__all__ = [
+    "Flow",
+    "Hierarchical",
+    "Mixture",
+    "Prior",
+    "PriorChoice",
+    "Standard",
+    "StylePriorChoice",
+]

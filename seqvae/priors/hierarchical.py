@@ -68,8 +68,10 @@ class HierarchicalPrior(Prior):
         """See `Prior.sample`; each of another recording."""
         return normal(seed, (size, self.dimension)) * math.sqrt(1.0 + self.variance)
 
-    def kl(self, posterior: Posterior, items: Tensor | None = None) -> Tensor:
-        """See `Prior.kl`; with `items`, each row's share of the cost of its recording is included."""
+    def kl(
+        self, posterior: Posterior, items: Tensor | None = None, z: Tensor | None = None
+    ) -> Tensor:
+        """See `Prior.kl`; in closed form; with `items`, each row's share of the cost of its recording is included."""
         if items is None:
             return _relative(posterior, None, 1.0 + self.variance).kl()
         center = self.table(items).float()

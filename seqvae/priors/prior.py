@@ -2,9 +2,13 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor, nn
 
 from seqvae.posteriors.posterior import Posterior
+
+KL_SAMPLES = 16
+"""Samples behind a Monte-Carlo KL for which the caller brings none."""
 
 
 class Prior(nn.Module, ABC):
@@ -18,17 +22,32 @@ class Prior(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, seed: Tensor, size: int) -> Tensor:
-        """Draw vectors, shape [size, D]; `seed` is a 1-element int64 tensor."""
+        """Draw vectors, shape [size, D]; `seed` is a 1-element int64 tensor.
 
-    @abstractmethod
-    def kl(self, posterior: Posterior, items: Tensor | None = None) -> Tensor:
-        """KL(q(z | x) || p(z)) in nats per dimension, shape [B, D], float32.
+        The first of many are those of fewer.
+        """
+
+    def kl(
+        self, posterior: Posterior, items: Tensor | None = None, z: Tensor | None = None
+    ) -> Tensor:
+        """KL(q(z | x) || p(z)) in nats, float32, shape [B, D], or [B, 1] where it is one number.
+
+        By default mean_s log q(z_s | x) - log p(z_s): unbiased, and below zero by chance where the
+        KL is small. It does not split over dimensions.
 
         Args:
             posterior: q(z | x) of B rows.
             items: which item of the training split each row is from, [B], where that is known: some
                 priors learn what is particular to it.
+            z: samples of the posterior, [S, B, D], for an estimate; None: `KL_SAMPLES` of its own,
+                always the same noise. A prior that has a closed form needs none.
         """
+        if z is None:
+            seed = torch.zeros(1, dtype=torch.int64, device=posterior.mean.device)
+            z, log_q = posterior.sample_with_log_prob(seed, KL_SAMPLES)
+        else:
+            log_q = posterior.log_prob(z)
+        return (log_q - self.log_prob(z)).mean(0)[:, None]
 
     def sample_posterior(
         self,
@@ -38,8 +57,9 @@ class Prior(nn.Module, ABC):
         stream: int = 0,
         items: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Samples z of the posterior [S, B, D] and its KL to this prior [B, D], as `kl`."""
-        return posterior.sample(seed, samples, stream=stream), self.kl(posterior, items)
+        """Samples z of the posterior [S, B, D] and its KL to this prior, as `kl`, if need be from them."""
+        z, log_q = posterior.sample_with_log_prob(seed, samples, stream)
+        return z, (log_q - self.log_prob(z)).mean(0)[:, None]
 
     def penalty(self, posterior: Posterior, items: Tensor | None) -> Tensor | None:
         """What training adds to the loss for this prior, in nats per sequence [B]; None: nothing."""

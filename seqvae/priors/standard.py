@@ -36,8 +36,10 @@ class StandardPrior(Prior):
         """See `Prior.sample`."""
         return normal(seed, (size, self.dimension))
 
-    def kl(self, posterior: Posterior, items: Tensor | None = None) -> Tensor:
-        """See `Prior.kl`."""
+    def kl(
+        self, posterior: Posterior, items: Tensor | None = None, z: Tensor | None = None
+    ) -> Tensor:
+        """See `Prior.kl`: by dimension, in closed form."""
         return posterior.kl()
 
     def sample_posterior(

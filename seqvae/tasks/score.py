@@ -96,9 +96,10 @@ def _surprisals(model: "TextModel", batch: Batch, samples: int, seed: int) -> tu
             samples = 1
         else:
             posterior = network.encode(batch)
-            kl = network.latent.prior.kl(posterior).sum(1)
             seeds = sequence_seeds(batch, seed, "score")
-            z = sample_each(posterior, seeds, samples).flatten(0, 1)
+            drawn = sample_each(posterior, seeds, samples)
+            kl = network.latent.prior.kl(posterior, z=drawn).sum(1)
+            z = drawn.flatten(0, 1)
         values, lengths = batch.values.repeat(samples, 1), batch.lengths.repeat(samples)
         states = network.decode(values, z)
         steps = token_likelihood(network).nll_steps(states, values, lengths)
