@@ -18,6 +18,7 @@ from seqvae.likelihoods import Categorical, LikelihoodChoice
 from seqvae.model import Latent, SequenceVAE
 from seqvae.nn.transformer import token_embedding
 from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
+from seqvae.objectives.pairs import check_objective
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
 
@@ -180,6 +181,11 @@ class Experiment:
     """The optimisation."""
     seed: int = 0
     """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        """Refuse members that do not go together, naming them."""
+        if isinstance(self.model, Model) and self.latent == "vae":
+            check_objective(self.objective, self.model.posterior, self.model.prior)
 
     @property
     def text(self) -> Model:

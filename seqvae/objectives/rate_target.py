@@ -28,7 +28,8 @@ class RateTarget:
     """Weight of the past in the running mean of the KL that the controller sees."""
     floor: float = 0.0
     """Part of each dimension's equal share, rate / D, that is free of penalty (batch mean), so that
-    no dimension dies while others carry the whole rate; 0: off."""
+    no dimension dies while others carry the whole rate; 0: off. Under a prior whose KL is one number,
+    with no dimensions (mixture, flow), it is the same part of the whole rate."""
     limits: tuple[float, float] = (1e-3, 10.0)
     """Least and greatest beta."""
     start: float = 0.1

@@ -119,6 +119,14 @@ class Core:
             mean[group], log_variance[group] = out["mean"], out["log_variance"]
         return mean, log_variance
 
+    def log_prior(self, z: Array) -> Array | None:
+        """log p(z) in nats of vectors [..., D], shape [...]; None: the prior is the standard normal."""
+        if "density" not in self.graphs:
+            return None
+        rows = z.reshape(-1, self.facts.latent)
+        found = self.graphs.run("density", {"z": rows}, ["log_prob"])["log_prob"]
+        return found.reshape(z.shape[:-1])
+
     def surprisals(
         self, ids: Sequence[Ids], z: Array | None, ends: Sequence[bool] | None = None
     ) -> list[Array]:

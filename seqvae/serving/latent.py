@@ -30,9 +30,22 @@ def divergence(mean: Floats, log_variance: Floats) -> Floats:
     return total
 
 
-def log_ratio(z: Floats, mean: Floats, log_variance: Floats) -> Floats:
-    """log p(z) - log q(z | x) in nats for z [..., D], shape [...]; p is the standard normal."""
+def log_ratio(
+    z: Floats, mean: Floats, log_variance: Floats, log_prior: Floats | None = None
+) -> Floats:
+    """log p(z) - log q(z | x) in nats for z [..., D], shape [...].
+
+    Args:
+        z: vectors.
+        mean: of q.
+        log_variance: of q.
+        log_prior: log p(z), shape [...]; None: p is the standard normal, whose constant cancels.
+    """
     squared = np.square(z - mean) * np.exp(-log_variance)
+    if log_prior is not None:
+        each = np.float32(0.5) * (squared + log_variance + np.float32(math.log(2 * math.pi)))
+        learned: Floats = log_prior + each.sum(-1, dtype=np.float32)
+        return learned
     ratio: Floats = np.float32(0.5) * (squared + log_variance - np.square(z))
     total: Floats = ratio.sum(-1, dtype=np.float32)
     return total

@@ -53,21 +53,24 @@ def _drawn(
     """Surprisals of each token, the KL and the importance-weighted estimate of each text."""
     few = min(samples, PIECE_SAMPLES)
     # Two streams: the noise of the pieces does not depend on how many samples weigh the whole.
-    z, surprisals = {}, {}
+    z, surprisals, ratio = {}, {}, {}
+    learned = False
     for stream, count in (("posterior", samples), ("score", few)):
         noise = [sequence_noise(row, seed, stream, count, core.facts.latent) for row in ids]
         z[stream] = sample(mean[:, None], log_variance[:, None], np.stack(noise))
+        log_prior = core.log_prior(z[stream])
+        learned = log_prior is not None
+        ratio[stream] = log_ratio(z[stream], mean[:, None], log_variance[:, None], log_prior)
         rows = [row for row in ids for _ in range(count)]
         surprisals[stream] = core.surprisals(rows, z[stream].reshape(-1, core.facts.latent))
     nll = np.array([s.sum(dtype=np.float32) for s in surprisals["posterior"]], np.float32)
-    log_weights = log_ratio(z["posterior"], mean[:, None], log_variance[:, None]) - nll.reshape(
-        len(ids), samples
-    )
+    log_weights = ratio["posterior"] - nll.reshape(len(ids), samples)
     pieces = [
         np.mean(surprisals["score"][i * few : (i + 1) * few], axis=0) for i in range(len(ids))
     ]
-    kl = divergence(mean, log_variance).tolist()
-    return pieces, kl, [importance_weighted(row) for row in log_weights]
+    # Under a learned prior it has no closed form: the mean over the samples of the pieces.
+    kl = -ratio["score"].mean(1) if learned else divergence(mean, log_variance)
+    return pieces, kl.tolist(), [importance_weighted(row) for row in log_weights]
 
 
 def _score(

@@ -10,6 +10,7 @@ import torch
 from seqvae.data.text import EOS, PAD
 from seqvae.export.bundle import Bundle
 from seqvae.export.bundle_manifest import OPTIONS, VARIANTS, Manifest, Variant
+from seqvae.priors.standard import StandardPrior
 from seqvae.serving.options import RULES, Options
 from seqvae.tasks.decode import Decoding, generate, token_likelihood
 from seqvae.tasks.text_model import TextModel
@@ -21,6 +22,7 @@ PARTS = {
     "model": ("text", "noise", *RULES),
     "encoder": ("ids", "lengths"),
     "prior": ("seed", "sample"),
+    "density": ("z",),
     "start": ("z",),
     "step": ("token", "position", "cond_z", "kv_ids"),
     "generate": ("z", *RULES),
@@ -86,6 +88,9 @@ class TorchGraphs:
         self.calls: list[tuple[str, int]] = []
 
     def __contains__(self, part: object) -> bool:
+        latent = self.model.model.latent
+        if part == "density" and (latent is None or isinstance(latent.prior, StandardPrior)):
+            return False
         return part in PARTS
 
     def inputs(self, part: str) -> frozenset[str]:
@@ -128,10 +133,16 @@ class TorchGraphs:
     def _prior(self, seed: Array, sample: Array) -> dict[str, Array]:
         prior = self.model.need_latent("test").prior
         rows = [
-            prior.sample(torch.tensor(s), int(k[0]) + 1)[-1].numpy()
+            prior.sample(torch.tensor(s), int(k[0]) + 1)[-1].detach().numpy()
             for s, k in zip(seed, sample, strict=True)
         ]
         return {"z": np.stack(rows)}
+
+    def _density(self, z: Array) -> dict[str, Array]:
+        with torch.inference_mode():
+            return {
+                "log_prob": self.model.need_latent("test").prior.log_prob(torch.tensor(z)).numpy()
+            }
 
     def _start(self, z: Array | None = None) -> dict[str, Array]:
         rows = 1 if z is None else len(z)

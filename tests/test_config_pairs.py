@@ -1,0 +1,24 @@
+"""Members that do not go together are refused by name, with what to do instead."""
+
+from typing import Any
+
+import pytest
+
+from seqvae.config import Experiment, Model
+from seqvae.errors import UserError
+from seqvae.objectives import FreeBits, RateTarget
+from seqvae.priors import Flow, Mixture
+
+
+@pytest.mark.parametrize("prior", [Mixture(), Flow()])
+@pytest.mark.parametrize("variant", ["dimension", "batch_dimension", "gate"])
+def test_free_bits_of_dimensions_need_dimensions(prior: Any, variant: Any) -> None:  # noqa: ANN401
+    with pytest.raises(UserError, match=f"{variant} and model.prior:.* one number.*batch_total"):
+        Experiment(objective=FreeBits(variant=variant), model=Model(prior=prior))
+    # A language model has no KL at all.
+    Experiment(objective=FreeBits(variant=variant), model=Model(prior=prior), latent="none")
+
+
+@pytest.mark.parametrize("objective", [FreeBits(variant="total"), RateTarget(floor=0.5)])
+def test_free_bits_of_the_whole_do_not(objective: Any) -> None:  # noqa: ANN401
+    Experiment(objective=objective, model=Model(prior=Flow()))
