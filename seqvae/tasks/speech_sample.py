@@ -56,8 +56,8 @@ def sample_speech(
     Raises:
         UserError: a value is out of its range, or there is no such voice.
     """
-    if not 1 <= n <= 10_000:
-        raise UserError(f"sample: n is {n}; it must be 1 to 10000")
+    if not 0 <= n <= 10_000:
+        raise UserError(f"sample: n is {n}; it must be 0 to 10000")
     if not SHORTEST <= seconds <= LONGEST:
         raise UserError(f"sample: seconds is {seconds:g}; it must be {SHORTEST:g} to {LONGEST:g}")
     if not 0 <= temperature <= 10:
