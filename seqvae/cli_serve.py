@@ -37,8 +37,8 @@ def serve(argv: list[str]) -> None:
     ) -> None:
         """Serve a bundle over HTTP.
 
-        A page to try it is at /, the tasks as plain JSON at /v1/paraphrase, /v1/score,
-        /v1/interpolate and /v1/sample, the Open Inference Protocol (tritonclient, KServe) at /v2,
+        A page to try it is at /, the tasks on texts as plain JSON at /v1/paraphrase, /v1/score,
+        /v1/interpolate and /v1/sample, a sound in another voice at /v1/convert, the Open Inference Protocol (tritonclient, KServe) at /v2,
         the API document at /openapi.json.
 
         Behind a load balancer: /v2/health/live and /v2/health/ready (200, or 400 for no),
@@ -65,15 +65,13 @@ def serve(argv: list[str]) -> None:
                 raise UserError(f'serve needs {package}: pip install "seqvae[serve,cpu]"')
         from seqvae.serving.http import build
         from seqvae.serving.lifecycle import Server
-        from seqvae.serving.service import Model, Service, facts_of
+        from seqvae.serving.open_model import open_model
+        from seqvae.serving.service import Model, Service
 
         def load() -> Model:
-            from seqvae.serving.engine import Engine
-
-            engine = Engine(
+            return open_model(
                 bundle, variant=variant, provider=provider, threads=threads, verify=verify
             )
-            return Model(engine, facts_of(engine))
 
         if not bundle.is_dir():
             raise UserError(f"serve: no folder {bundle}; name one that `seqvae export` wrote")

@@ -62,6 +62,9 @@ TORCH_FREE = (
     "seqvae.export.bundle_speech",
     "seqvae.export.bundle_writer",
     "seqvae.serving",
+    "seqvae.tasks.chunks",
+    "seqvae.tasks.recording",
+    "seqvae.tasks.resampled",
 )
 MAX_LINES = 400
 

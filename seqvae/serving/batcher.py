@@ -118,7 +118,13 @@ class Batcher:
                 job.answer.set_exception(Refusal(503, "the server stops", reason="REJECTED"))
 
     async def submit(
-        self, key: Hashable, items: Sequence[Any], rows: int, timeout: float | None = None
+        self,
+        key: Hashable,
+        items: Sequence[Any],
+        rows: int,
+        timeout: float | None = None,
+        *,
+        admitted: bool = False,
     ) -> list[Any]:
         """Wait for the results of one job; when cancelled, a job that waits is dropped.
 
@@ -127,6 +133,8 @@ class Batcher:
             items: what the call is given; one result each comes back.
             rows: texts that will be written.
             timeout: seconds, instead of that of the limits where it is less.
+            admitted: whether it belongs to a request that found room before; such a request has one
+                job at a time, so the queue stays bounded.
 
         Raises:
             Refusal: 400 more rows than a batch has; 503 or 429 the queue is full; 504 too late.
@@ -136,7 +144,8 @@ class Batcher:
             raise Refusal(
                 400, f"the request asks for {rows} rows; at most {limits.max_batch} in one request"
             )
-        self.check_room(rows)
+        if not admitted:
+            self.check_room(rows)
         seconds = min(limits.timeout, timeout or math.inf)
         job = Job(key, items, rows, asyncio.get_running_loop().create_future())
         self._queue.append(job)

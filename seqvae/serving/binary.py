@@ -9,7 +9,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 import json
 import struct
 from collections.abc import Sequence
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 from starlette.responses import Response
@@ -18,6 +18,7 @@ from seqvae.serving.exchange import answer
 from seqvae.serving.fields import check_text
 from seqvae.serving.limits import Limits
 from seqvae.serving.refusal import refuse, shown
+from seqvae.serving.tensor_spec import Spec
 
 HEADER = "Inference-Header-Content-Length"
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -38,24 +39,6 @@ _JSON_TYPES: dict[str, tuple[type, ...]] = {
     "FP32": (int, float),
 }
 _SOURCES = ("data", "binary_data_size", "shared_memory_region")
-
-
-class Spec(NamedTuple):
-    """An input or output of a model.
-
-    Attributes:
-        name: of the tensor.
-        datatype: BYTES, BOOL, INT64 or FP32.
-        columns: size of its second axis; -1: any. The first is the batch.
-        about: what it means.
-        optional: whether a request may leave it out.
-    """
-
-    name: str
-    datatype: str
-    columns: int
-    about: str
-    optional: bool = False
 
 
 def split(content: bytes, header: str | None) -> tuple[bytes, memoryview]:

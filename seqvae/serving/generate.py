@@ -56,6 +56,7 @@ class _Asked:
 
 async def _read(service: Service, request: Request) -> _Asked:
     model = find(service, request)
+    service.loaded().text()
     if model.name != "model":
         refuse(f"model '{model.name}' does not generate; the one that does is 'model'")
     body = await read_object(service, request)
@@ -97,7 +98,7 @@ async def _generate(service: Service, request: Request) -> Response:
 
 async def _generate_stream(service: Service, request: Request) -> Response:
     asked = await _read(service, request)
-    engine = service.loaded().engine
+    engine = service.loaded().text()
     if service.streaming >= service.limits.max_streams:
         raise Refusal(
             service.limits.overload_status,

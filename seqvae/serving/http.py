@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from seqvae.serving import generate, v1, v2
+from seqvae.serving import generate, v1, v1_sound, v2
 from seqvae.serving.exchange import answer, route
 from seqvae.serving.front import Front, Keys, LogFormat
 from seqvae.serving.metrics import CONTENT_TYPE
@@ -53,6 +53,7 @@ def build(
             *v2.routes(),
             *generate.routes(),
             *v1.routes(),
+            *v1_sound.routes(),
             route("/metrics", _metrics),
             route("/openapi.json", _openapi),
             route("/", _page),

@@ -41,10 +41,13 @@ class Limits:
     """Samples of z for one score."""
     max_steps: int = 64
     """Texts of one walk between two texts; `max_batch` bounds it too."""
+    max_seconds: float = 600.0
+    """Seconds of one sound; it is computed in pieces of 30 s, each of which must meet `timeout`."""
     max_body_mb: float = 64.0
     """Megabytes (2^20) of a request, after decompression too."""
     max_bodies_mb: float = 256.0
-    """Megabytes of all bodies that are being received; beyond, requests are answered 503."""
+    """Megabytes of all bodies that are being received, and of all sounds being converted; beyond,
+    requests are answered 503."""
     max_json_mb: float = 8.0
     """Megabytes of its JSON part."""
     max_header_kb: int = 64
@@ -69,6 +72,7 @@ class Limits:
             "max_text": (1 <= self.max_text <= 1 << 24, "1 to 2^24"),
             "max_samples": (1 <= self.max_samples <= 1 << 16, "1 to 65536"),
             "max_steps": (2 <= self.max_steps <= 4096, "2 to 4096"),
+            "max_seconds": (1 <= self.max_seconds <= 86_400, "1 to 86400"),
             "max_body_mb": (0 < self.max_body_mb <= 4096, "above 0, at most 4096"),
             "max_bodies_mb": (
                 self.max_body_mb <= self.max_bodies_mb <= 1 << 20,

@@ -14,6 +14,7 @@ from typing import Literal
 
 import seqvae
 
+FACTORS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 REASONS = ("REJECTED", "CANCELED", "BACKEND", "OTHER")
@@ -114,6 +115,14 @@ class Metrics:
             "nv_inference_compute_infer_duration_us", "Cumulative time of calls, once a request"
         )
         self.tokens = Series("seqvae_tokens_written_total", "Tokens written, end tokens counted")
+        self.sound = Series("seqvae_sound_seconds_total", "Seconds of sound computed")
+        self.sound_compute = Series(
+            "seqvae_sound_compute_seconds_total",
+            "Seconds that took; their rate over that of seqvae_sound_seconds_total is the real-time factor",
+        )
+        self.real_time = Histogram(
+            "seqvae_real_time_factor", "Seconds of a call for one second of its sound", FACTORS
+        )
         self.responses = Series("seqvae_http_responses_total", "Answers by route and status")
         self.batch_rows = Histogram("seqvae_batch_rows", "Rows in a call of the model", ROWS)
         self.latency = Histogram(
@@ -151,6 +160,13 @@ class Metrics:
         found.queue_ns += round(1e9 * sum(waited))
         found.compute_ns += round(1e9 * seconds * len(rows))
 
+    def sounded(self, model: str, sound: float, seconds: float) -> None:
+        """A call of `seconds` computed so many seconds of sound."""
+        key = labels(model=model)
+        self.sound.add(sound, key)
+        self.sound_compute.add(seconds, key)
+        self.real_time.observe(seconds / sound, key)
+
     def answered(self, route: str, status: int, seconds: float) -> None:
         """An HTTP request got its answer."""
         self.responses.add(1, labels(route=route, status=str(status)))
@@ -164,7 +180,8 @@ class Metrics:
         """
         series: list[Series | Histogram] = [
             *(self.success, self.failure, self.count, self.executions, self.duration),
-            *(self.queue, self.compute, self.tokens, self.responses),
+            *(self.queue, self.compute, self.tokens, self.sound, self.sound_compute),
+            *(self.real_time, self.responses),
             *(self.batch_rows, self.latency),
             Series(
                 "seqvae_build_info",

@@ -3,6 +3,8 @@
 `model`    text and options in, text out: what `model.onnx` computes, with options left out at will
 `encoder`  text in, the posterior's mean and log-variance out
 `score`    text in, nats out; the request's parameters `samples` and `seed` are those of the estimate
+
+What a bundle of speech offers is in `seqvae.serving.offered_sound`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from seqvae.errors import UserError
-from seqvae.serving.binary import Array, Spec
+from seqvae.serving.binary import Array
 from seqvae.serving.fields import Field, check_length, read_fields
 from seqvae.serving.limits import Limits
 from seqvae.serving.options import RULES, Options, Row
 from seqvae.serving.refusal import refuse
 from seqvae.serving.results import Score, Written
 from seqvae.serving.service import Key
+from seqvae.serving.tensor_spec import Spec
 
 SAMPLES = 16
 """Samples of z for a score when a request does not say."""

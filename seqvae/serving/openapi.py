@@ -3,24 +3,25 @@
 from typing import Any
 
 import seqvae
-from seqvae.serving import generate, v1
+from seqvae.serving import generate, v1, v1_sound
 from seqvae.serving.binary import HEADER
 from seqvae.serving.fields import Field
 from seqvae.serving.limits import Limits
 
 _STRING: dict[str, Any] = {"type": "string"}
+_BINARY: dict[str, Any] = {"type": "string", "format": "binary"}
 
 _JSON = "application/json"
 _ERRORS = {
     "400": "The request is not as it must be; the message names field, value and range.",
     "401": "A key is needed.",
-    "404": "No such model or version.",
+    "404": "No such model or version, or not with this kind of bundle.",
     "408": "The body did not come in time.",
     "413": "The request is too large.",
-    "415": "A content encoding other than gzip or deflate.",
+    "415": "A content encoding other than gzip or deflate, or no sound where one is wanted.",
+    "422": "A sound that cannot be used: damaged, too short, or with values that are no numbers.",
     "429": "The queue is full (when the server is set to say so with 429).",
     "500": "A fault of the server.",
-    "501": "Not with this kind of bundle.",
     "503": "The queue is full, or the model is not served (yet, or any more): see Retry-After.",
     "504": "No answer within the time limit.",
 }
@@ -46,9 +47,8 @@ def document(limits: Limits) -> dict[str, Any]:
             "get": _operation("Prometheus metrics", {"200": _content("text/plain", _STRING)})
         },
         "/v1/info": {"get": _get("What is served", {"type": "object"}, 503)},
-        "/v1/convert": {
-            "post": _operation("Change a voice (speech bundles)", _bad(501, 503)),
-        },
+        "/v1/voices": {"get": _get("The voices (speech bundles)", {"type": "object"}, 404, 503)},
+        v1_sound.PATH: {"post": _convert()},
         **_v2(limits),
     }
     for task in v1.TASKS:
@@ -56,7 +56,7 @@ def document(limits: Limits) -> dict[str, Any]:
             task.about,
             {
                 "200": _content(_JSON, task.answers),
-                **_bad(400, 408, 413, 415, 429, 500, 503, 504),
+                **_bad(400, 404, 408, 413, 415, 429, 500, 503, 504),
             },
         )
         operation["requestBody"] = _body(_object(task.fields(limits)))
@@ -70,7 +70,7 @@ def document(limits: Limits) -> dict[str, Any]:
         "info": {
             "title": "seqvae",
             "version": seqvae.__version__,
-            "description": "Texts written by a sequence VAE: the tasks as plain JSON below /v1, the "
+            "description": "Texts written, or voices changed, by a sequence VAE: the tasks below /v1, the "
             "Open Inference Protocol v2 with Triton's binary tensors and generate extension below "
             "/v2. Rows of concurrent requests are computed together; a row gets the same answer in "
             "any company.",
@@ -124,6 +124,34 @@ def _v2(limits: Limits) -> dict[str, Any]:
         for ending, item in operations.items():
             found[path + ending] = {"parameters": parameters, **item}
     return found
+
+
+def _convert() -> dict[str, Any]:
+    operation = _operation(
+        v1_sound.ABOUT,
+        {
+            "200": _content("audio/wav", _BINARY),
+            **_bad(400, 404, 408, 413, 415, 422, 429, 500, 503, 504),
+        },
+    )
+    operation["parameters"] = [
+        {"name": field.name, "in": "query", "required": False, "schema": field.schema()}
+        for field in v1_sound.FIELDS
+    ]
+    form = _object(v1_sound.FIELDS)
+    form["properties"] |= {
+        "sound": {**_BINARY, "description": "What is said: a sound file."},
+        "voice": {**_STRING, "description": "A name, or a sound file of the voice."},
+    }
+    operation["requestBody"] = {
+        "required": True,
+        "content": {
+            "audio/*": {"schema": _BINARY},
+            "application/octet-stream": {"schema": _BINARY},
+            "multipart/form-data": {"schema": form | {"required": ["sound"]}},
+        },
+    }
+    return operation
 
 
 def _infer() -> dict[str, Any]:

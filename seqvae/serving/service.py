@@ -1,28 +1,64 @@
 """What the handlers of all addresses share: the engine behind its batcher, limits and metrics."""
 
 import asyncio
-from collections.abc import Hashable, Iterator, Sequence
+import contextlib
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import numpy as np
 
+from seqvae.export.bundle_speech import SpeechFacts
 from seqvae.serving.batcher import Batcher, Job
 from seqvae.serving.limits import Limits
 from seqvae.serving.metrics import Metrics
 from seqvae.serving.options import Options, Row
 from seqvae.serving.refusal import Refusal
 from seqvae.serving.results import Paraphrase, Score, Written
+from seqvae.serving.sound_tensors import Tensors
+from seqvae.serving.sounds import Outputs, SoundRow
 
 if TYPE_CHECKING:
+    from seqvae.serving.converter import Converter
+    from seqvae.serving.converting import Voices
     from seqvae.serving.engine import Engine
+    from seqvae.tasks.recording import Recording
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class TextEngine(Protocol):
-    """What a server needs of `seqvae.serving.Engine`; every method may be called from a thread."""
+class AnyEngine(Protocol):
+    """What a server needs of every engine; every method may be called from a thread."""
+
+    def warm_up(self) -> None:
+        """Make the first request as fast as the others."""
+
+    def check_golden(self) -> None:
+        """Raise a UserError when it does not compute what it should."""
+
+    def close(self) -> None:
+        """Give back what it holds."""
+
+
+class SoundEngine(AnyEngine, Protocol):
+    """What a server needs of `seqvae.serving.Converter`."""
+
+    def run(self, rows: Sequence[SoundRow]) -> list[Outputs]:
+        """What the graphs make of rows."""
+
+    def tensors(self) -> Mapping[str, Tensors]:
+        """What goes in and out of each graph."""
+
+    def vectors(self) -> "Voices":
+        """The voices with their vectors."""
+
+    def recording(self, source: bytes, *, longest: float | None = None) -> "Recording":
+        """The content of a sound file as the model reads it."""
+
+
+class TextEngine(AnyEngine, Protocol):
+    """What a server needs of `seqvae.serving.Engine`."""
 
     def generate(self, rows: Sequence[Row]) -> list[Written]:
         """Write every row, each with options of its own."""
@@ -49,15 +85,6 @@ class TextEngine(Protocol):
     def stream(self, row: Row) -> Iterator[str]:
         """The text of a row in parts, as they are written."""
 
-    def warm_up(self) -> None:
-        """Make the first request as fast as the others."""
-
-    def check_golden(self) -> None:
-        """Raise a UserError when it does not compute what it should."""
-
-    def close(self) -> None:
-        """Give back what it holds."""
-
 
 @dataclass(frozen=True)
 class Facts:
@@ -71,10 +98,11 @@ class Facts:
         latent: size of z; 0 for a language model.
         max_length: longest sequence in tokens, start and end included.
         beam_size: hypotheses of beam search.
-        labels: names of the classes it was trained with.
+        labels: names of the classes it was trained with; of speech those of its voices.
         options: of a row: {name: {default, low, high, dtype}}.
         variant: in use.
         provider: where it computes.
+        speech: of speech: what else there is to know.
     """
 
     name: str
@@ -88,9 +116,10 @@ class Facts:
     options: dict[str, dict[str, Any]]
     variant: str
     provider: str
+    speech: SpeechFacts | None = None
 
 
-def facts_of(engine: "Engine") -> Facts:
+def facts_of(engine: "Engine | Converter") -> Facts:
     """The facts of an engine's bundle."""
     bundle = engine.bundle
     return Facts(
@@ -108,6 +137,7 @@ def facts_of(engine: "Engine") -> Facts:
         },
         variant=engine.variant,
         provider=engine.provider,
+        speech=bundle.speech,
     )
 
 
@@ -124,10 +154,40 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded model."""
+    """A loaded model, of the kind that its facts say."""
 
-    engine: TextEngine
+    engine: TextEngine | SoundEngine
     facts: Facts
+
+    def text(self) -> TextEngine:
+        """The engine of a text bundle.
+
+        Raises:
+            Refusal: 404 it is one of speech.
+        """
+        self._need("text")
+        return cast(TextEngine, self.engine)
+
+    def sound(self) -> SoundEngine:
+        """The engine of a speech bundle.
+
+        Raises:
+            Refusal: 404 it is one of text.
+        """
+        self._need("speech")
+        return cast(SoundEngine, self.engine)
+
+    def _need(self, kind: Literal["text", "speech"]) -> None:
+        if self.facts.kind != kind:
+            offers = {
+                "text": "/v1/paraphrase and /v1/score",
+                "speech": "/v1/convert and /v1/voices",
+            }
+            raise Refusal(
+                404,
+                f"this needs a {kind} bundle, and a {self.facts.kind} bundle is served: it offers "
+                f"{offers[self.facts.kind]}; see /openapi.json",
+            )
 
 
 # The key of a job is the name of a task and its arguments that all items of a call share.
@@ -144,7 +204,7 @@ class Service:
         state: whether requests are served.
         model: once it is loaded.
         streaming: texts being streamed.
-        receiving: bytes of bodies that are being received.
+        receiving: bytes of bodies that are being received, and of sounds that are worked on.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -186,8 +246,34 @@ class Service:
             self.metrics.failed(name, error.reason)
             raise
 
+    @contextlib.contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        """Count bytes that a request keeps in memory while it is worked on.
+
+        Raises:
+            Refusal: 503 too many with those of others.
+        """
+        if self.receiving + size > self.limits.max_bodies_mb * 2**20:
+            raise Refusal(
+                503,
+                "too many large requests at once",
+                headers={"Retry-After": "1", "Connection": "close"},
+                reason="REJECTED",
+            )
+        self.receiving += size
+        try:
+            yield
+        finally:
+            self.receiving -= size
+
     async def run(
-        self, key: Key, items: Sequence[Any], rows: int, timeout: float | None = None
+        self,
+        key: Key,
+        items: Sequence[Any],
+        rows: int,
+        timeout: float | None = None,
+        *,
+        admitted: bool = False,
     ) -> list[Any]:
         """Results of one request's items, computed together with those of others.
 
@@ -196,6 +282,7 @@ class Service:
             items: one a result.
             rows: texts that will be written.
             timeout: seconds.
+            admitted: whether this is a further part of a request that was taken before.
 
         Raises:
             Refusal: see `Batcher.submit`; 503 before the model is loaded.
@@ -204,7 +291,7 @@ class Service:
         name = str(key[0])
         began = asyncio.get_running_loop().time()
         try:
-            found = await self.batcher.submit(key, items, rows, timeout)
+            found = await self.batcher.submit(key, items, rows, timeout, admitted=admitted)
         except BaseException as error:
             reason = "BACKEND"
             if isinstance(error, Refusal):
@@ -219,7 +306,9 @@ class Service:
     def _call(self, key: Any, items: list[Any]) -> Sequence[Any]:  # noqa: ANN401
         """Run in the engine's thread."""
         assert self.model is not None
-        engine = self.model.engine
+        if self.model.facts.kind == "speech":
+            return self.model.sound().run(items)
+        engine = self.model.text()
         match key:
             case ("model",):
                 return engine.generate(items)
@@ -245,3 +334,7 @@ class Service:
         name = str(jobs[0].key[0])  # type: ignore[index]
         waited = [job.started - job.arrived for job in jobs]
         self.metrics.executed(name, [job.rows for job in jobs], waited, seconds)
+        facts = self.model and self.model.facts.speech
+        if facts:
+            samples = sum(len(row.audio) for job in jobs for row in job.items)
+            self.metrics.sounded(name, samples / facts.rate, seconds)

@@ -14,7 +14,7 @@ from seqvae.serving.fields import Field, check_length, option_fields, read_field
 from seqvae.serving.limits import Limits
 from seqvae.serving.offered import score_fields
 from seqvae.serving.options import Options
-from seqvae.serving.refusal import Refusal, refuse
+from seqvae.serving.refusal import refuse
 from seqvae.serving.results import Paraphrase, Score
 from seqvae.serving.service import Facts, Model, Service
 
@@ -132,31 +132,39 @@ def routes() -> list[BaseRoute]:
         route(SCORE.path, _score, method="POST"),
         route(INTERPOLATE.path, _interpolate, method="POST"),
         route(SAMPLE.path, _sample, method="POST"),
-        route("/v1/convert", _convert, method="POST"),
     ]
 
 
 def info(facts: Facts, limits: Limits) -> dict[str, Any]:
     """What `/v1/info` tells: what is served, what a row may ask for, and how much at once."""
-    return {
+    found = {
         "name": facts.name,
         "version": seqvae.__version__,
         "kind": facts.kind,
         "tasks": list(facts.tasks),
         "latent": facts.latent,
-        "max_length": facts.max_length,
-        "beam_size": facts.beam_size,
         "labels": list(facts.labels),
         "options": facts.options,
         "variant": facts.variant,
         "provider": facts.provider,
-        "limits": {
-            "max_batch": limits.max_batch,
-            "max_text": limits.max_text,
-            "max_samples": limits.max_samples,
-            "max_steps": min(limits.max_steps, limits.max_batch),
-            "timeout": limits.timeout,
-        },
+    }
+    bounds = {"max_batch": limits.max_batch, "timeout": limits.timeout}
+    if facts.speech:
+        found |= {
+            "sample_rate": facts.speech.rate,
+            "recordings": facts.speech.style > 0,
+            "limits": bounds | {"max_seconds": limits.max_seconds, "max_body": limits.max_body},
+        }
+        return found
+    bounds |= {
+        "max_text": limits.max_text,
+        "max_samples": limits.max_samples,
+        "max_steps": min(limits.max_steps, limits.max_batch),
+    }
+    return found | {
+        "max_length": facts.max_length,
+        "beam_size": facts.beam_size,
+        "limits": bounds,
     }
 
 
@@ -166,6 +174,7 @@ async def _info(service: Service, request: Request) -> Response:
 
 async def _read(service: Service, request: Request, task: Task) -> tuple[Model, dict[str, Any]]:
     model = service.loaded()
+    model.text()
     service.check_room(task.path.rpartition("/")[2])
     body = await read_object(service, request)
     values = read_fields(body, task.fields(service.limits))
@@ -245,8 +254,3 @@ async def _sample(service: Service, request: Request) -> Response:
     n, options = values["n"], read_options(values)
     (texts,) = await unless_gone(request, service.run(("sample", options), [n], n))
     return answer({"texts": texts})
-
-
-async def _convert(service: Service, request: Request) -> Response:
-    kind = service.loaded().facts.kind
-    raise Refusal(501, f"convert: this is a {kind} bundle; a speech bundle is needed")

@@ -15,15 +15,17 @@ from starlette.routing import BaseRoute
 
 import seqvae
 from seqvae.serving import binary
-from seqvae.serving.binary import HEADER, Spec
+from seqvae.serving.binary import HEADER
 from seqvae.serving.exchange import answer, read_body, route, unless_gone
 from seqvae.serving.fields import check_text
 from seqvae.serving.limits import read_json
 from seqvae.serving.metrics import VERSION
-from seqvae.serving.offered import Offered, offered
+from seqvae.serving.offered import Offered
+from seqvae.serving.offered_models import offered_by
 from seqvae.serving.refusal import Refusal, refuse, shown
 from seqvae.serving.results import Written
 from seqvae.serving.service import Service, State
+from seqvae.serving.tensor_spec import Spec
 
 EXTENSIONS = (
     "binary_tensor_data",
@@ -63,7 +65,7 @@ def find(service: Service, request: Request) -> Offered:
     Raises:
         Refusal: 404 there is none; 503 none is loaded.
     """
-    models = offered(service.loaded().facts.latent)
+    models = offered_by(service.loaded())
     name, version = request.path_params["model"], request.path_params.get("version")
     if name not in models:
         raise Refusal(404, f"Request for unknown model: '{name[:100]}' is not found")
@@ -99,8 +101,7 @@ async def _metadata(service: Service, request: Request) -> Response:
 
     def tensors(specs: tuple[Spec, ...]) -> list[dict[str, Any]]:
         return [
-            {"name": one.name, "datatype": one.datatype, "shape": [-1, one.columns]}
-            for one in specs
+            {"name": one.name, "datatype": one.datatype, "shape": [-1, *one.shape]} for one in specs
         ]
 
     return answer(
@@ -118,9 +119,7 @@ async def _config(service: Service, request: Request) -> Response:
     model, limits = find(service, request), service.limits
 
     def tensors(specs: tuple[Spec, ...]) -> list[dict[str, Any]]:
-        return [
-            {"name": s.name, "data_type": _TYPES[s.datatype], "dims": [s.columns]} for s in specs
-        ]
+        return [{"name": s.name, "data_type": _TYPES[s.datatype], "dims": s.shape} for s in specs]
 
     inputs = tensors(model.inputs)
     for tensor, spec in zip(inputs, model.inputs, strict=True):
@@ -143,13 +142,13 @@ async def _config(service: Service, request: Request) -> Response:
 
 
 async def _index(service: Service, request: Request) -> Response:
-    names = offered(service.model.facts.latent) if service.model else ()
+    names = offered_by(service.model) if service.model else ()
     state = "READY" if service.state is State.READY else "UNAVAILABLE"
     return answer([{"name": name, "version": VERSION, "state": state} for name in names])
 
 
 async def _all_statistics(service: Service, request: Request) -> Response:
-    names = offered(service.loaded().facts.latent)
+    names = offered_by(service.loaded())
     return answer({"model_stats": [_statistics_of(service, name) for name in names]})
 
 

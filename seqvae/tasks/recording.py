@@ -11,12 +11,16 @@ from seqvae.data.speech.loudness import gain_of, scaled
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.errors import UserError
 from seqvae.tasks.chunks import Array
-from seqvae.tasks.resampled import resampled
+from seqvae.tasks.resampled import Resample, resampled
 
 SHORTEST = 0.1
 """Seconds below which there is nothing to tell a voice or a word from."""
 KEPT = 60.0
 """Seconds that stay in memory, so that a short file is read once."""
+
+
+class TooLong(UserError):
+    """A sound that lasts longer than it may."""
 
 
 class Recording:
@@ -26,8 +30,10 @@ class Recording:
     that it was trained on; dividing by `gain` gives the source's own loudness back.
 
     Args:
-        source: sound file or samples.
+        source: sound file, its content, or samples.
         settings: mel settings of the model.
+        longest: seconds it may last; None: any number. No more than that is read.
+        resample: see `seqvae.tasks.resampled`; one without torch makes this class do without.
 
     Attributes:
         name: for messages.
@@ -38,17 +44,27 @@ class Recording:
 
     Raises:
         UserError: not a sound file, damaged, a sample that is no number, or shorter than `SHORTEST`.
+        TooLong: more than `longest` seconds.
     """
 
-    def __init__(self, source: str | Path | Sound, settings: MelSettings) -> None:
-        self.settings = settings
-        self._source = source if isinstance(source, Sound) else Path(source)
-        self.name = "the sound" if isinstance(source, Sound) else str(source)
+    def __init__(
+        self,
+        source: str | Path | Sound | bytes,
+        settings: MelSettings,
+        *,
+        longest: float | None = None,
+        resample: Resample | None = None,
+    ) -> None:
+        self.settings, self._resample = settings, resample
+        self._source = Path(source) if isinstance(source, str) else source
+        self.name = str(source) if isinstance(source, str | Path) else "the sound"
         kept: list[Array] | None = []
         self.length = 0
         meter = EnergyMeter(settings.sample_rate)
         for block in self._plain():
             self.length += len(block)
+            if longest is not None and self.length > longest * settings.sample_rate:
+                raise TooLong(f"{self.name} lasts more than {longest:g} s; cut it into pieces")
             meter.update(block)
             if kept is not None:
                 kept.append(block)
@@ -94,13 +110,13 @@ class Recording:
         """Blocks at the model's rate as loud as they are."""
         wanted = self.settings.sample_rate
         source = self._source
-        if isinstance(source, Path):
-            with open_audio(source) as file:
-                yield from resampled(map(mono, file.blocks()), file.rate, wanted)
+        if not isinstance(source, Sound):
+            with open_audio(source, self.name) as file:
+                yield from resampled(map(mono, file.blocks()), file.rate, wanted, self._resample)
             return
         if not np.isfinite(source.samples).all():
             raise BadSound(self.name, "values that are no numbers", "NaN or infinity")
-        yield from resampled([source.samples], source.rate, wanted)
+        yield from resampled([source.samples], source.rate, wanted, self._resample)
 
 
 SoundLike = str | Path | Sound | Recording

@@ -145,10 +145,10 @@ SERVE = """
 import sys
 from seqvae import cli_serve
 from seqvae.errors import UserError
-from seqvae.serving import engine, service
+from seqvae.serving import open_model
+from seqvae.serving.service import Model
 from tests.serving.stub import FACTS, StubEngine
-engine.Engine = lambda *_, **__: StubEngine(seconds=0.5)
-service.facts_of = lambda _: FACTS
+open_model.open_model = lambda *_, **__: Model(StubEngine(seconds=0.5), FACTS)
 cli_serve.serve(sys.argv[1:])
 """
 

@@ -66,7 +66,7 @@ def test_interpolate_and_sample(server: Live) -> None:
 
 def test_a_text_bundle_converts_no_voices(server: Live) -> None:
     answer = ask(server.port, "/v1/convert", b"RIFF")
-    assert answer.status == 501 and "speech bundle" in answer.error
+    assert answer.status == 404 and "speech bundle" in answer.error
 
 
 @pytest.mark.parametrize(
@@ -151,11 +151,11 @@ def schemas_of(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 def test_the_api_document_is_that_of_the_routes(server: Live) -> None:
     document = ask(server.port, "/openapi.json").json
     assert document["openapi"] == "3.1.0"
-    from seqvae.serving import generate, v1, v2
+    from seqvae.serving import generate, v1, v1_sound, v2
 
     routes = {
         (route.path, method.lower())  # type: ignore[attr-defined]
-        for route in (*v1.routes(), *v2.routes(), *generate.routes())
+        for route in (*v1.routes(), *v1_sound.routes(), *v2.routes(), *generate.routes())
         for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
     }
     documented = {(path, method) for path, method, _ in schemas_of(document)}

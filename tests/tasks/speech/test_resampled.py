@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from seqvae.nn.resample import resample
-from seqvae.tasks.resampled import resampled
+from seqvae.nn.resample import ZEROS, resample
+from seqvae.serving.resample import resample as without_torch
+from seqvae.tasks.resampled import REACH, resampled
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,13 @@ def test_blocks_give_what_the_whole_gives(rate: int, wanted: int, size: int) -> 
     blocks = [samples[i : i + size] for i in range(0, len(samples), size)]
     found = list(resampled(blocks, rate, wanted))
     np.testing.assert_allclose(np.concatenate(found), whole, atol=2e-5)
+    found = list(resampled(blocks, rate, wanted, without_torch))
+    whole = without_torch(samples, rate, wanted)
+    np.testing.assert_allclose(np.concatenate(found), whole, atol=2e-5)
+
+
+def test_the_context_is_that_of_the_filter() -> None:
+    assert REACH == 2 * ZEROS
 
 
 def test_the_same_rate_is_left_alone() -> None:
