@@ -36,6 +36,7 @@ def export_run(
     tokenizer: Tier = "auto",
     beam_size: int = 4,
     which: Literal["best", "last"] = "best",
+    prior: Literal["fitted", "standard"] | None = None,
     sentences: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -52,6 +53,7 @@ def export_run(
             models (char), or outside (ids).
         beam_size: hypotheses of beam search.
         which: the best or the last weights.
+        prior: of samples and scores, see `seqvae.training.load.load_text`.
         sentences: texts to compare with PyTorch, kept in the bundle as golden rows; by default
             some of the test split of the run's corpus, where it is at hand.
         overwrite: replace a bundle that is there.
@@ -70,7 +72,7 @@ def export_run(
     need_packages(tier)
     tell = progress or (lambda stage, part: None)
     tell("loading the run", 0.0)
-    model = load_text(run, which)
+    model = load_text(run, which, prior=prior)
     settings = Settings(tier, opset, beam_size)
     with BundleWriter(Path(bundle), overwrite=overwrite) as writer:
         tell("exporting the parts", 0.05)

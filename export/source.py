@@ -33,6 +33,8 @@ def _source(info: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name in ("data_fingerprint", "seqvae", "torch", "step"):
         if name in info:
             yield name, info[name]
+    if "fitted_prior" in info:
+        yield "fitted_prior", dict(info["fitted_prior"])
     measured = info.get("measured", {})
     if isinstance(measured, dict):
         plain = {k: v for k, v in measured.items() if isinstance(v, int | float | str)}

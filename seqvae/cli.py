@@ -14,6 +14,7 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
   seqvae prepare text IN... DATA         read text files, train a tokenizer, write a corpus
   seqvae prepare speech IN... DATA       read recordings, a folder for each speaker, write a corpus
   seqvae train DATA RUN [--rate RATE]    train (or go on with) a model of text or of speech
+  seqvae fit-prior RUN                   learn where a trained model's sentences lie, to sample from there
   seqvae evaluate RUN                    likelihood, information, reconstruction on the test split
   seqvae report RUN                      one HTML page: does the latent carry information?
   seqvae sample RUN                      write new sentences
@@ -71,6 +72,12 @@ def _prepare(argv: list[str]) -> None:
     from seqvae.cli_prepare import prepare
 
     prepare(argv)
+
+
+def _fit_prior(argv: list[str]) -> None:
+    from seqvae.cli_train import fit_prior
+
+    fit_prior(argv)
 
 
 def _vocoder(argv: list[str]) -> None:
@@ -190,6 +197,7 @@ def _convert(argv: list[str]) -> None:
 VERBS: dict[str, Callable[[list[str]], Any]] = {
     "prepare": _prepare,
     "train": _train,
+    "fit-prior": _fit_prior,
     "vocoder": _vocoder,
     "evaluate": _evaluate,
     "report": _report,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import tyro
 
 from seqvae.training import is_speech
+from seqvae.training.load import Expected
 
 
 def evaluate(argv: list[str]) -> None:
@@ -28,6 +29,7 @@ def _text(
     which: Literal["best", "last"] = "best",
     device: str = "cpu",
     seed: int = 0,
+    prior: Expected | None = None,
     json_only: bool = False,
 ) -> None:
     """Measure a run: likelihood (importance-weighted), information in z, reconstruction.
@@ -43,13 +45,20 @@ def _text(
         which: best or last weights.
         device: where to compute.
         seed: fixes all samples.
+        prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior` left
+            it, and the likelihood under the standard one beside it.
         json_only: print JSON instead of the table.
     """
     from seqvae.data.corpus import Corpus
     from seqvae.evaluation.evaluate import evaluate
+    from seqvae.priors import Standard
     from seqvae.training import load_text
 
-    model = load_text(run, which, device)
+    model = load_text(run, which, device, prior)
+    beside = {}
+    if "fitted_prior" in model.info:
+        dimension = model.need_latent("evaluate").dimension
+        beside["standard"] = Standard().build(dimension)
     result = evaluate(
         model.model,
         Corpus.open(data or model.info["experiment"].data),
@@ -59,6 +68,7 @@ def _text(
         seed=seed,
         max_length=model.info["experiment"].model.max_length,
         pairs=bool(model.info["pairs"]),
+        beside=beside,
     )
     _tell(result, run / f"evaluation-{split}.json", json_only)
 

@@ -21,6 +21,7 @@ def export(argv: list[str]) -> None:
         opset: int = 20,
         beam_size: int = 4,
         which: Literal["best", "last"] = "best",
+        prior: Literal["fitted", "standard"] | None = None,
         corpus_rows: bool = True,
         vocoder: Path | None = None,
         overwrite: bool = False,
@@ -47,6 +48,8 @@ def export(argv: list[str]) -> None:
             opset: ONNX operator set of the graphs.
             beam_size: sequences that a row with beam search keeps.
             which: best or last weights.
+            prior: of a text run, the fitted one or the standard one; by default the fitted one where
+                `seqvae fit-prior` left it.
             corpus_rows: keep a few sentences of the corpus's test split in the bundle, as
                 inputs with known outputs.
             vocoder: of a speech run, a folder written by `seqvae vocoder`; by default the run's own, or
@@ -88,6 +91,7 @@ def export(argv: list[str]) -> None:
                         tokenizer=tokenizer,
                         beam_size=beam_size,
                         which=which,
+                        prior=prior,
                         sentences=None if corpus_rows else (),
                         overwrite=overwrite,
                         progress=bar.show,

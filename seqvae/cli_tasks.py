@@ -11,6 +11,7 @@ import tyro
 from seqvae.errors import UserError
 from seqvae.tasks.decode import Decoding
 from seqvae.training import load_text
+from seqvae.training.load import Expected
 
 
 def _texts(given: tuple[str, ...]) -> list[str]:
@@ -30,6 +31,7 @@ def sample(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path],
         n: int = 10,
         device: str = "cpu",
+        prior: Expected | None = None,
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(strategy="sample"),  # noqa: B008
     ) -> None:
         """Write new sentences from the prior.
@@ -38,9 +40,11 @@ def sample(argv: list[str]) -> None:
             run: a trained run.
             n: how many.
             device: where to compute.
+            prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior`
+                left it.
             decoding: how tokens are chosen.
         """
-        for text in load_text(run, device=device).sample(n, decoding):
+        for text in load_text(run, device=device, prior=prior).sample(n, decoding):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae sample")
@@ -155,6 +159,7 @@ def score(argv: list[str]) -> None:
         texts: tyro.conf.Positional[tuple[str, ...]],
         samples: int = 100,
         device: str = "cpu",
+        prior: Expected | None = None,
         json_lines: bool = False,
     ) -> None:
         """Say how surprising sentences are, in nats; high scores are anomalies.
@@ -164,9 +169,12 @@ def score(argv: list[str]) -> None:
             texts: sentences, or - for standard input.
             samples: K of the importance-weighted likelihood.
             device: where to compute.
+            prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior`
+                left it.
             json_lines: print one JSON object a sentence, with every piece's surprisal.
         """
-        for score in load_text(run, device=device).score(_texts(texts), samples=samples):
+        model = load_text(run, device=device, prior=prior)
+        for score in model.score(_texts(texts), samples=samples):
             if json_lines:
                 print(json.dumps(dataclasses.asdict(score)))
                 continue

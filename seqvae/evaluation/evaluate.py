@@ -1,7 +1,7 @@
 """Everything measured on a split of a corpus, in one report."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,9 +16,10 @@ from seqvae.data.loader import Loader, RawBatch
 from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
 from seqvae.evaluation.collapse import Aggregate, prior_reconstruction
-from seqvae.evaluation.likelihood import elbo, importance_weighted
+from seqvae.evaluation.likelihood import elbo, importance_weighted_under
 from seqvae.evaluation.text import bleu, correct_tokens, greedy
 from seqvae.model import SequenceVAE
+from seqvae.priors import Prior
 
 # Longest sequence for decoders that can go on for ever.
 LONGEST = 256
@@ -34,7 +35,7 @@ class Report(dict[str, Any]):
     nll_iw with samples, elbo (negative, so lower is better), reconstruction, kl, kl_by_dimension;
     mi with mi_cap, marginal_kl, au with dimension, prior_gap; token_accuracy, exact_match in [0, 1]
     and bleu in percent (greedy, from the posterior mean); bits_per_byte and perplexity_word (per
-    whitespace word and end) of nll_iw.
+    whitespace word and end) of nll_iw. All are of the model's prior; nll_iw_NAME is under others.
     """
 
     def __str__(self) -> str:
@@ -52,6 +53,7 @@ def evaluate(
     tokens_per_batch: int = 8192,
     max_length: int | None = None,
     pairs: bool = False,
+    beside: Mapping[str, Prior] | None = None,
     progress: bool = True,
 ) -> Report:
     """Measure a model on a split.
@@ -67,6 +69,7 @@ def evaluate(
         max_length: longer sequences (in tokens, start and end counted) are left out and counted; None:
             as long as the decoder can.
         pairs: read the first side of each pair and judge the second.
+        beside: further priors by name, under which `nll_iw` is measured from the same samples.
         progress: show a bar on standard error.
 
     Raises:
@@ -87,7 +90,7 @@ def evaluate(
         pairs=pairs,
     )
     device = next(model.parameters()).device
-    measured = _Measured(model, corpus.tokenizer, samples, seed, longest)
+    measured = _Measured(model, corpus.tokenizer, samples, seed, longest, beside or {})
     chosen = _spread(len(store), limit)
     total = len(store) if limit is None else int(chosen.sum())
     indices: list[np.ndarray] = []
@@ -110,9 +113,15 @@ class _Measured:
     """Per-sequence results, gathered batch by batch."""
 
     def __init__(
-        self, model: SequenceVAE, tokenizer: Tokenizer, samples: int, seed: int, max_length: int
+        self,
+        model: SequenceVAE,
+        tokenizer: Tokenizer,
+        samples: int,
+        seed: int,
+        max_length: int,
+        beside: Mapping[str, Prior],
     ) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.beside = model, tokenizer, beside
         self.samples, self.seed, self.max_length = samples, seed, max_length
         self.columns: dict[str, list[Tensor]] = {}
         self.aggregate = Aggregate()
@@ -126,7 +135,10 @@ class _Measured:
         if bound.posterior is None:
             row["nll_iw"] = bound.reconstruction
         else:
-            row["nll_iw"] = importance_weighted(self.model, batch, self.samples, self.seed)
+            names = ["nll_iw", *(f"nll_iw_{name}" for name in self.beside)]
+            priors = [self.model.need_latent().prior, *self.beside.values()]
+            nll = importance_weighted_under(priors, self.model, batch, self.samples, self.seed)
+            row |= zip(names, nll, strict=True)
             row |= {"reconstruction": bound.reconstruction, "kl": bound.kl, "elbo": bound.nll}
             without = prior_reconstruction(self.model, batch, self.seed)
             row["prior_gap"] = without - bound.reconstruction
@@ -215,6 +227,9 @@ def format_report(report: Report) -> str:
     latent = "kl" in report
     how = f"  (importance-weighted, K = {report['samples']})" if latent else "  (exact)"
     rows.append(("negative log-likelihood", nats("nll_iw") + how))
+    for name in report:
+        if name.startswith("nll_iw_") and not name.endswith("_se"):
+            rows.append((f"  under the {name.removeprefix('nll_iw_')} prior", nats(name)))
     if "bits_per_byte" in report:
         rows += [
             ("  bits per byte", f"{report['bits_per_byte']:9.4f}"),

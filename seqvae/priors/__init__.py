@@ -7,6 +7,8 @@ from seqvae.priors.prior import Prior
 from seqvae.priors.standard import Standard
 
 PriorChoice = Standard | Mixture | Flow
+FittedPriorChoice = Flow | Mixture
+"""What can be fitted to the latents of a finished run."""
 StylePriorChoice = Standard | Hierarchical
 
 __all__ = [

@@ -13,12 +13,15 @@ from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
 from seqvae.model import SequenceVAE
 from seqvae.training.checkpoint import read_checkpoint, recover
+from seqvae.training.fit_prior import read_fitted
 
 if TYPE_CHECKING:
     from seqvae.tasks.speech_model import SpeechModel
     from seqvae.tasks.text_model import TextModel
 
 Which = Literal["best", "last"]
+Expected = Literal["fitted", "standard"]
+"""Which prior of a run: the one that `seqvae fit-prior` fitted, or the one it was trained with."""
 VOCODER = "vocoder"
 """Folder of a run with its own vocoder."""
 
@@ -51,11 +54,23 @@ def is_speech(run: str | Path) -> bool:
     return not isinstance(experiment.model, Model)
 
 
-def load_text(run: str | Path, which: Which = "best", device: str = "cpu") -> "TextModel":
+def load_text(
+    run: str | Path,
+    which: Which = "best",
+    device: str = "cpu",
+    prior: Expected | None = None,
+) -> "TextModel":
     """A run on text; see `load`.
 
+    Args:
+        run: folder that `seqvae train` wrote.
+        which: weights.
+        device: where to compute.
+        prior: fitted: the one that `seqvae fit-prior` fitted; standard: the one it was trained with;
+            None: the fitted one where there is one.
+
     Raises:
-        UserError: as `load`, or it is a run on speech.
+        UserError: as `load`, it is a run on speech, or its fitted prior is missing or of other weights.
     """
     from seqvae.tasks.text_model import TextModel
 
@@ -72,6 +87,12 @@ def load_text(run: str | Path, which: Which = "best", device: str = "cpu") -> "T
     model = networks.build(tokenizer.vocab_size, latent=experiment.latent == "vae")
     _fill(model, tensors, path / which)
     info = _info(path, experiment, facts, state, which)
+    if prior != "standard" and model.latent is not None:
+        found = read_fitted(path, which, state.get("step", -1), model.latent.dimension, device)
+        if found is not None:
+            model.latent.prior, info["fitted_prior"] = found
+    if prior == "fitted" and "fitted_prior" not in info:
+        raise UserError(f"{path} has no fitted prior: run `seqvae fit-prior {path}` first")
     return TextModel(
         model.to(device).eval(), tokenizer, labels=list(facts.get("labels", [])), info=info
     )
