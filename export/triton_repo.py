@@ -1,10 +1,13 @@
 """A bundle as a model repository of NVIDIA's Triton Inference Server, for fleets.
 
 Triton merges waiting requests into one batch only where every tensor has a batch axis and every input
-is given, so the graph is changed at its borders: texts are [B, 1], and the options have no defaults.
+is given, so the graph is changed at its borders: texts are [B, 1], and the options have no defaults. Of
+speech, sounds of one length are merged; a voice is a number in the bundle's list or, in a second model, heard in a
+recording.
 The configuration's fields: https://github.com/triton-inference-server/common, model_config.proto.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +24,19 @@ _LARGEST_BATCH = 32
 _DELAY = 2000  # microseconds that a request waits for others, a few steps of a small model
 _QUEUE = 256
 _TYPES = {1: "TYPE_FP32", 6: "TYPE_INT32", 7: "TYPE_INT64", 8: "TYPE_STRING", 9: "TYPE_BOOL"}
-# Explicit noise is for callers of the graph; through a server a seed does the same.
-_LEFT_OUT = ("noise",)
+# Explicit noise is for callers of the graph; through a server a seed does the same. Of speech: what is for pieces of
+# a longer sound, and vectors.
+_LEFT_OUT = ("noise", "gain", "first", "voice")
+HEARD = "_heard"
+"""Ending of the name of the model that hears its voice in a recording: there a name would have no say."""
 
 
 def write_triton_repository(
     bundle: Bundle, folder: Path, *, variant: str | None = None, name: str = "seqvae"
 ) -> Path:
     """Write `folder`/`name` with its `config.pbtxt` and version 1 of the model.
+
+    Of a speech bundle that hears voices `folder`/`name`_heard is written too.
 
     Args:
         bundle: an open bundle.
@@ -49,29 +57,41 @@ def write_triton_repository(
 
     if "/" in name or not check_path(name):
         raise UserError(f"triton: the model name {name!r} may hold letters, digits, _ . - only")
-    model = batched(onnx.load(bundle.part(variant)))
-    place, partial = folder / name, folder / f".{name}.partial"
-    if place.exists():
-        raise UserError(f"{place}: exists; delete it, or choose another name or folder")
-    provider = bundle.variant(variant).provider
+    whole = onnx.load(bundle.part(variant))
+    models = {name: batched(whole, (*_LEFT_OUT, "reference"))}
+    if bundle.speech is not None and bundle.speech.style:
+        models[name + HEARD] = batched(whole, (*_LEFT_OUT, "speaker"))
+    for one in models:
+        if (folder / one).exists():
+            raise UserError(f"{folder / one}: exists; delete it, or choose another name or folder")
+    gpu = bundle.variant(variant).provider == "cuda"
     library = LIBRARY if bundle.tokenizer == "sentencepiece" else ""
+    for one, model in models.items():
+        readme = _readme(one, library) + (_of_speech(bundle) if bundle.speech else "")
+        _write(folder, one, model, configuration(model, one, gpu=gpu, library=library), readme)
+    return folder / name
+
+
+def _write(folder: Path, name: str, model: "onnx.ModelProto", config: str, readme: str) -> None:
+    import onnx
+
+    place, partial = folder / name, folder / f".{name}.partial"
     try:
         (partial / "1").mkdir(parents=True, exist_ok=True)
         onnx.save(model, partial / "1" / "model.onnx")
-        text = configuration(model, name, gpu=provider == "cuda", library=library)
-        (partial / "config.pbtxt").write_text(text, encoding="utf-8")
-        (partial / "README.md").write_text(_readme(name, library), encoding="utf-8")
+        (partial / "config.pbtxt").write_text(config, encoding="utf-8")
+        (partial / "README.md").write_text(readme, encoding="utf-8")
         partial.rename(place)
     except OSError as error:
         raise UserError(f"{error.filename or place}: cannot write ({error.strerror})") from error
-    return place
 
 
-def batched(model: "onnx.ModelProto") -> "onnx.ModelProto":
+def batched(model: "onnx.ModelProto", left_out: Collection[str] = _LEFT_OUT) -> "onnx.ModelProto":
     """A copy whose inputs are all required and whose tensors all begin with an axis of rows.
 
     Args:
-        model: `model.onnx`: texts are [B], options [B, 1] with defaults.
+        model: `model.onnx`: texts are [B], sounds [B, N], options [B, 1] with defaults.
+        left_out: inputs that always have their defaults.
 
     Raises:
         UserError: an input has no axis at all.
@@ -83,7 +103,7 @@ def batched(model: "onnx.ModelProto") -> "onnx.ModelProto":
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     graph = changed.graph
-    inputs = [value for value in graph.input if value.name not in _LEFT_OUT]
+    inputs = [value for value in graph.input if value.name not in left_out]
     names = {value.name for value in inputs}
     # An input that is a constant too is optional, which Triton refuses where it batches.
     constants = [tensor for tensor in graph.initializer if tensor.name not in names]
@@ -181,4 +201,23 @@ def _readme(name: str, library: str) -> str:
             "where the server finds libraries, e.g. with LD_LIBRARY_PATH, or write its absolute path",
             "into `config.pbtxt`. `seqvae export --tokenizer ids` makes a graph that needs none.",
         ]
+    return "\n".join(lines) + "\n"
+
+
+def _of_speech(bundle: Bundle) -> str:
+    assert bundle.speech is not None
+    voices = [f"| {number} | {name} |" for number, name in enumerate(bundle.labels)]
+    lines = [
+        "",
+        f"`audio` is mono at {bundle.speech.rate} Hz, `converted` as long as it; a second takes about 20 MB, so",
+        "cut what is longer than a minute. `noise_scale` 0, `seed` 0 and, where it is an input,",
+        "`strength` 1 are the usual values. `speaker` is one of",
+        "",
+        "| speaker | voice |",
+        "|---|---|",
+        *voices,
+        "",
+        f"A model whose name ends in `{HEARD}` takes `reference`, a recording of the voice at the same rate,",
+        "instead of `speaker`; bundles that know voices by name only have none.",
+    ]
     return "\n".join(lines) + "\n"

@@ -15,6 +15,7 @@ from seqvae.export.bundle import Bundle
 from seqvae.export.graphs import Graph
 from seqvae.export.speech_export import export_speech
 from seqvae.export.speech_golden import babble
+from seqvae.export.triton_repo import write_triton_repository
 from seqvae.serving import Converter
 from seqvae.serving.golden_sound import decibels
 from seqvae.serving.open_model import open_model
@@ -177,3 +178,31 @@ def test_a_bundle_of_speech_is_served(bundle: Bundle) -> None:
 def test_silence_stays_silent(bundle: Bundle) -> None:
     sound = Converter(bundle).convert(Sound(np.zeros(RATE, np.float32), RATE), "ben")
     assert not sound.samples.any()
+
+
+def test_a_triton_repository_computes_rows_of_its_own(hearing: Bundle, tmp_path: Path) -> None:
+    place = write_triton_repository(hearing, tmp_path, name="voices")
+    graph, sound = Graph(place / "1" / "model.onnx"), babble(0.5, RATE, 3)
+    column = {"noise_scale": np.zeros((2, 1), np.float32), "strength": np.ones((2, 1), np.float32)}
+    column["seed"] = np.array([[0], [0]])
+    feeds = {"audio": np.stack([sound, sound]), **column}
+    found = graph.run({**feeds, "speaker": np.array([[0], [1]])})["converted"]
+    for row, voice in zip(found, ("anna", "ben"), strict=True):
+        wanted = Converter(hearing).convert(Sound(sound, RATE), voice).samples
+        assert decibels(row, wanted) > 30.0
+    config = (place / "config.pbtxt").read_text()
+    assert 'name: "speaker", data_type: TYPE_INT64, dims: [1]' in config
+    assert 'name: "audio", data_type: TYPE_FP32, dims: [-1]' in config
+    assert "| 1 | ben |" in (place / "README.md").read_text()
+    heard = Graph(tmp_path / "voices_heard" / "1" / "model.onnx")
+    reference = babble(1.0, RATE, 4)
+    found = heard.run({**feeds, "reference": np.stack([reference, reference])})["converted"]
+    wanted = Converter(hearing).convert(Sound(sound, RATE), Sound(reference, RATE)).samples
+    assert decibels(found[1], wanted) > 30.0
+
+
+def test_a_triton_repository_of_voices_with_names_is_one_model(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    write_triton_repository(bundle, tmp_path / "models")
+    assert [path.name for path in (tmp_path / "models").iterdir()] == ["seqvae"]
