@@ -1,6 +1,7 @@
 """The prior of a text model as ONNX graphs: its samples, and the density that scores need.
 
-What is learned is made ready here once: a triangular matrix inverted, weights turned into bounds.
+What is learned is made ready here once: a triangular matrix inverted, weights turned into bounds, and
+pseudo-inputs read.
 """
 
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from seqvae.priors import Prior
 from seqvae.priors.flow import FlowPrior
 from seqvae.priors.mixture import MixturePrior, mixture_bounds, mixture_choose, mixture_log_prob
 from seqvae.priors.standard import StandardPrior
+from seqvae.priors.vamp import VampPrior
 
 if TYPE_CHECKING:
     import onnx
@@ -32,7 +34,7 @@ def export(prior: Prior, opset: int) -> "dict[str, onnx.ModelProto]":
     density: nn.Module | None = None
     if isinstance(prior, StandardPrior):
         draw = Normals(prior.dimension)
-    elif isinstance(prior, MixturePrior):
+    elif isinstance(prior, MixturePrior | VampPrior):
         draw, density = _MixtureSamples(prior), _MixtureDensity(prior)
     elif isinstance(prior, FlowPrior):
         draw, density = _FlowSamples(prior), _FlowDensity(prior)
@@ -60,7 +62,7 @@ class _MixtureSamples(nn.Module):
     means: Tensor
     log_variances: Tensor
 
-    def __init__(self, prior: MixturePrior) -> None:
+    def __init__(self, prior: MixturePrior | VampPrior) -> None:
         super().__init__()
         self.normals = Normals(prior.dimension + 1)
         log_weights, means, log_variances = prior.components()
@@ -77,7 +79,7 @@ class _MixtureDensity(nn.Module):
     means: Tensor
     log_variances: Tensor
 
-    def __init__(self, prior: MixturePrior) -> None:
+    def __init__(self, prior: MixturePrior | VampPrior) -> None:
         super().__init__()
         log_weights, means, log_variances = prior.components()
         _keep(self, log_weights=log_weights, means=means, log_variances=log_variances)

@@ -21,6 +21,8 @@ from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
 from seqvae.objectives.pairs import check_objective
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
+from seqvae.priors.pairs import check_prior
+from seqvae.priors.vamp import VampPrior
 
 RUN_FORMAT = 1
 Preset = Literal["tiny", "small", "base"]
@@ -57,7 +59,10 @@ class Model:
             own = None
             if not self.share_embedding:
                 own = token_embedding(vocabulary, self.decoder.width)
-            level = Latent(encoder, posterior, self.prior.build(posterior.dimension), own)
+            prior = self.prior.build(posterior.dimension)
+            level = Latent(encoder, posterior, prior, own)
+            if isinstance(prior, VampPrior):
+                prior.attach(self.decoder.width, level.infer)
         decoder = self.decoder.build(level.dimension if level else None, self.max_length)
         return SequenceVAE(level, decoder, likelihood, word_dropout=self.word_dropout)
 
@@ -185,6 +190,7 @@ class Experiment:
     def __post_init__(self) -> None:
         """Refuse members that do not go together, naming them."""
         if isinstance(self.model, Model) and self.latent == "vae":
+            check_prior(self.model.posterior, self.model.prior)
             check_objective(self.objective, self.model.posterior, self.model.prior)
 
     @property

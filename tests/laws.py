@@ -14,12 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.objectives import Loss, Objective, Terms
-from seqvae.posteriors import Posterior
+from seqvae.posteriors import Gaussian, Posterior
+from seqvae.posteriors.gaussian import GaussianNetwork
+from seqvae.priors.vamp import Infer, VampPrior
 
 WIDTH, LATENT, VOCABULARY, MAX_LENGTH = 8, 2, 11, 16
 # Sizes that make any configuration small, and values for options that are off by default.
 SMALL = {"dimension": LATENT, "width": WIDTH, "heads": 2, "prefix": 2, "layers": 2, "samples": 4}
-SMALL |= {"components": 3}
+SMALL |= {"components": 3, "pieces": 2}
 # Of the speech networks: no layer is left out.
 SMALL |= {"coarse_layers": 1, "fine_width": WIDTH - 2, "fine_layers": 1, "smooth": 5}
 ON = {"batch_norm": 0.5, "smooth": 0}
@@ -78,11 +80,19 @@ def build(config: Any, *sizes: Any) -> Any:  # noqa: ANN401
     """The module in evaluation mode, with weights large enough to tell inputs apart."""
     torch.manual_seed(0)
     module: nn.Module = config.build(*sizes).eval()
+    if isinstance(module, VampPrior):
+        module.attach(WIDTH, reader())
     with torch.no_grad():
         for parameter in module.parameters():
             if parameter.dim() > 1:
                 parameter.copy_(noise(*parameter.shape, of=parameter.numel()) / WIDTH**0.5)
     return module
+
+
+def reader() -> Infer:
+    """An encoder and posterior in one, for priors that read: the mean of what is read, and a layer."""
+    network: GaussianNetwork = build(Gaussian(LATENT), WIDTH)
+    return lambda x, lengths: network(x.mean(1))
 
 
 def gradients_reach_everything(module: nn.Module, total: Tensor) -> None:
@@ -201,8 +211,6 @@ def prior_samples_follow_its_density(config: Any) -> None:  # noqa: ANN401
 
 @law("prior")
 def prior_kl_is_that_of_posterior_samples(config: Any) -> None:  # noqa: ANN401
-    from seqvae.posteriors import Gaussian
-
     prior, posterior = build(config, LATENT), posterior_of(Gaussian(LATENT))
     z = posterior.sample(seed(3), 20_000)
     ratio = posterior.log_prob(z) - prior.log_prob(z)

@@ -7,10 +7,11 @@ import pytest
 from seqvae.config import Experiment, Model
 from seqvae.errors import UserError
 from seqvae.objectives import FreeBits, RateTarget
-from seqvae.priors import Flow, Mixture
+from seqvae.posteriors import Gaussian
+from seqvae.priors import Flow, Mixture, Vamp
 
 
-@pytest.mark.parametrize("prior", [Mixture(), Flow()])
+@pytest.mark.parametrize("prior", [Mixture(), Vamp(), Flow()])
 @pytest.mark.parametrize("variant", ["dimension", "batch_dimension", "gate"])
 def test_free_bits_of_dimensions_need_dimensions(prior: Any, variant: Any) -> None:  # noqa: ANN401
     with pytest.raises(UserError, match=f"{variant} and model.prior:.* one number.*batch_total"):
@@ -22,3 +23,10 @@ def test_free_bits_of_dimensions_need_dimensions(prior: Any, variant: Any) -> No
 @pytest.mark.parametrize("objective", [FreeBits(variant="total"), RateTarget(floor=0.5)])
 def test_free_bits_of_the_whole_do_not(objective: Any) -> None:  # noqa: ANN401
     Experiment(objective=objective, model=Model(prior=Flow()))
+
+
+def test_pseudo_inputs_and_a_normalisation_over_texts() -> None:
+    model = Model(prior=Vamp(), posterior=Gaussian(batch_norm=0.6))
+    with pytest.raises(UserError, match=r"prior:vamp and --model.posterior.batch-norm 0.6"):
+        Experiment(model=model)
+    Experiment(model=model, latent="none")

@@ -5,8 +5,9 @@ from seqvae.priors.hierarchical import Hierarchical
 from seqvae.priors.mixture import Mixture
 from seqvae.priors.prior import Prior
 from seqvae.priors.standard import Standard
+from seqvae.priors.vamp import Vamp
 
-PriorChoice = Standard | Mixture | Flow
+PriorChoice = Standard | Mixture | Vamp | Flow
 FittedPriorChoice = Flow | Mixture
 """What can be fitted to the latents of a finished run."""
 StylePriorChoice = Standard | Hierarchical
@@ -19,4 +20,5 @@ __all__ = [
     "PriorChoice",
     "Standard",
     "StylePriorChoice",
+    "Vamp",
 ]

@@ -1,15 +1,20 @@
 """Learned priors find what latents look like, and the likelihood is the better for it."""
 
+import copy
 import math
 
 import pytest
 import torch
 from torch import Tensor
 
+from seqvae.batch import Batch
+from seqvae.config import Model
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import elbo, importance_weighted
-from seqvae.priors import Flow, Mixture, Prior, PriorChoice, Standard
+from seqvae.posteriors.gaussian import DiagonalGaussian
+from seqvae.priors import Flow, Mixture, Prior, PriorChoice, Standard, Vamp
 from seqvae.priors.mixture import MixturePrior
+from seqvae.priors.vamp import VampPrior
 from tests.linear_gaussian import LinearGaussian
 
 SEED = torch.tensor([5])
@@ -129,10 +134,59 @@ def test_nll_under_a_learned_prior_beats_the_standard_one_on_two_clusters(
     torch.testing.assert_close(terms.kl, -terms.log_ratio.mean(0), rtol=1e-4, atol=1e-4)
 
 
+def test_pseudo_inputs_find_two_clusters() -> None:
+    torch.manual_seed(0)
+    prior = Vamp(components=8, pieces=3).build(2)
+    # Who reads gives the mean of what it reads, and a deviation of .4 everywhere.
+    prior.attach(
+        2,
+        lambda x, lengths: DiagonalGaussian(x.mean(1), torch.full_like(x[:, 0], 2 * math.log(0.4))),
+    )
+    data = two_clusters()
+    fit(prior, data, rate=0.1)
+    means = prior.components()[1].detach()
+    left = means[:, 0] < 0
+    assert 1 <= int(left.sum()) <= 3
+    torch.testing.assert_close(means[left].mean(0), torch.tensor([-2.0, 1.0]), rtol=0, atol=0.15)
+    torch.testing.assert_close(means[~left].mean(0), torch.tensor([2.0, -1.0]), rtol=0, atol=0.15)
+    assert float(-prior.log_prob(data).detach().mean()) < entropy_of_two_clusters() + 0.3
+
+
+def test_pseudo_inputs_are_read_by_the_model_itself() -> None:
+    torch.manual_seed(0)
+    model = Model(prior=Vamp(components=4, pieces=3)).build(50).eval()
+    latent = model.need_latent()
+    assert isinstance(latent.prior, VampPrior)
+    # Its own weights are the pseudo-inputs alone: nothing is saved twice.
+    assert [name for name, _ in latent.prior.named_parameters()] == ["inputs"]
+    # A pseudo-input that is a text's embeddings has that text's posterior.
+    values = torch.tensor([[2, 7, 3]])
+    with torch.no_grad():
+        latent.prior.inputs[1] = model.likelihood.embed(values)[0]
+        posterior = model.encode(Batch(values, torch.tensor([3])))
+        torch.testing.assert_close(latent.prior.components()[1][1], posterior.mean[0])
+        # A copy has readers of its own: other weights, other components.
+        other = copy.deepcopy(model)
+        for parameter in other.need_latent().posterior.parameters():
+            parameter.add_(1.0)
+        other_prior = other.need_latent().prior
+        assert isinstance(other_prior, VampPrior)
+        assert not torch.allclose(other_prior.components()[1], latent.prior.components()[1])
+        saved = model.state_dict()
+        again = Model(prior=Vamp(components=4, pieces=3)).build(50).eval()
+        again.load_state_dict(saved)
+        z = again.need_latent().prior.sample(SEED, 5)
+        torch.testing.assert_close(z, latent.prior.sample(SEED, 5))
+    terms = model.train()(Batch(values, torch.tensor([3])), SEED)
+    terms.kl.mean().backward()
+    assert latent.prior.inputs.grad is not None and bool(latent.prior.inputs.grad.any())
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Mixture(components=0), "components must be at least 1, got 0"),
+        (lambda: Vamp(pieces=0), "pieces must be at least 1, got 0"),
         (lambda: Flow(layers=0), "layers must be at least 1, got 0"),
         (lambda: Flow(width=0), "width must be at least 1, got 0"),
     ],
