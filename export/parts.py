@@ -27,6 +27,7 @@ from seqvae.export import parts_attention, parts_prior, parts_recurrent, parts_t
 from seqvae.export.onnx_export import check_opset, export_module
 from seqvae.likelihoods.categorical import CategoricalLikelihood
 from seqvae.model import SequenceVAE
+from seqvae.posteriors.gaussian import GaussianNetwork
 
 if TYPE_CHECKING:
     import onnx
@@ -79,6 +80,11 @@ class _Encoder(nn.Module):
         latent = model.need_latent()
         self.embed = model.likelihood.embed if latent.embedding is None else latent.embedding
         self.kept = nn.ModuleList([model.likelihood])
+        if not isinstance(latent.posterior, GaussianNetwork):
+            name = type(latent.posterior).__name__.removesuffix("Network")
+            raise UserError(
+                f"export: no graph is written for the posterior {name}; train with gaussian"
+            )
         self.posterior = latent.posterior
         self.encoder = _summary(latent.encoder)
 

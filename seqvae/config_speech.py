@@ -13,7 +13,7 @@ from seqvae.errors import UserError
 from seqvae.likelihoods import FrameLikelihoodChoice, Laplace
 from seqvae.likelihoods.frame_likelihood import Statistics
 from seqvae.model import CONTENT, STYLE, Latent, SequenceVAE
-from seqvae.posteriors import Gaussian, PosteriorChoice
+from seqvae.posteriors import Gaussian, SpeechPosteriorChoice
 from seqvae.priors import Standard, StylePriorChoice
 
 
@@ -23,11 +23,11 @@ class Speech:
 
     content: ContentChoice = field(default_factory=ContentConv)
     """Reads what is said."""
-    content_posterior: PosteriorChoice = field(default_factory=lambda: Gaussian(dimension=32))
+    content_posterior: SpeechPosteriorChoice = field(default_factory=lambda: Gaussian(dimension=32))
     """What is known of the content."""
     style: StyleChoice = field(default_factory=StyleConv)
     """Reads who says it; unused where speakers are rows of a table alone."""
-    style_posterior: PosteriorChoice = field(default_factory=lambda: Gaussian(dimension=32))
+    style_posterior: SpeechPosteriorChoice = field(default_factory=lambda: Gaussian(dimension=32))
     """What is known of the style."""
     style_prior: StylePriorChoice = field(default_factory=Standard)
     """What is expected of the style; hierarchical: that crops of one recording share it."""

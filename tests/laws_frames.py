@@ -289,7 +289,7 @@ def frames_posterior(config: Any, lengths: Tensor | None = LENGTHS) -> FrameGaus
     return posterior
 
 
-@law("posterior")
+@law("frame_posterior")
 def posterior_over_frames_ignores_padding(config: Any) -> None:  # noqa: ANN401
     whole = frames_posterior(config)
     z, kl = whole.sample_with_kl(seed(3), 4)
@@ -309,7 +309,7 @@ def posterior_over_frames_ignores_padding(config: Any) -> None:  # noqa: ANN401
         close(whole.select(slice(row, row + 1)).kl()[0], kl[row])
 
 
-@law("posterior")
+@law("frame_posterior")
 def kl_of_frames_is_that_of_their_samples(config: Any) -> None:  # noqa: ANN401
     posterior = frames_posterior(config)
     z = posterior.sample(seed(3), 20_000)
@@ -319,7 +319,7 @@ def kl_of_frames_is_that_of_their_samples(config: Any) -> None:  # noqa: ANN401
     assert ((ratio.mean(0) - posterior.kl().sum(1)).abs() < error).all()
 
 
-@law("posterior")
+@law("frame_posterior")
 def posterior_over_frames_learns_from_real_ones_alone(config: Any) -> None:  # noqa: ANN401
     network = build(config, WIDTH).train()
     summaries = noise(3, STEPS, WIDTH).requires_grad_()

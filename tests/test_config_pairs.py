@@ -7,14 +7,14 @@ import pytest
 from seqvae.config import Experiment, Model
 from seqvae.errors import UserError
 from seqvae.objectives import FreeBits, RateTarget
-from seqvae.posteriors import Gaussian
+from seqvae.posteriors import Gaussian, Iaf, LowRank
 from seqvae.priors import Flow, Mixture, Vamp
 
 
 @pytest.mark.parametrize("prior", [Mixture(), Vamp(), Flow()])
 @pytest.mark.parametrize("variant", ["dimension", "batch_dimension", "gate"])
 def test_free_bits_of_dimensions_need_dimensions(prior: Any, variant: Any) -> None:  # noqa: ANN401
-    with pytest.raises(UserError, match=f"{variant} and model.prior:.* one number.*batch_total"):
+    with pytest.raises(UserError, match=f"{variant} and model.prior:.*one number.*batch_total"):
         Experiment(objective=FreeBits(variant=variant), model=Model(prior=prior))
     # A language model has no KL at all.
     Experiment(objective=FreeBits(variant=variant), model=Model(prior=prior), latent="none")
@@ -30,3 +30,16 @@ def test_pseudo_inputs_and_a_normalisation_over_texts() -> None:
     with pytest.raises(UserError, match=r"prior:vamp and --model.posterior.batch-norm 0.6"):
         Experiment(model=model)
     Experiment(model=model, latent="none")
+
+
+@pytest.mark.parametrize("posterior", [LowRank(), Iaf()])
+def test_pseudo_inputs_have_diagonal_posteriors(posterior: Any) -> None:  # noqa: ANN401
+    with pytest.raises(UserError, match=r"prior:vamp and model.posterior:(low-rank|iaf) do not"):
+        Experiment(model=Model(prior=Vamp(), posterior=posterior))
+
+
+def test_free_bits_of_dimensions_under_a_flow_of_the_posterior() -> None:
+    with pytest.raises(UserError, match=r"gate and model.posterior:iaf do not go together"):
+        Experiment(objective=FreeBits(variant="gate"), model=Model(posterior=Iaf()))
+    # A low-rank Gaussian's KL has a share for each dimension.
+    Experiment(objective=FreeBits(variant="gate"), model=Model(posterior=LowRank()))

@@ -11,7 +11,7 @@ from seqvae.likelihoods import FrameLikelihoodChoice, LikelihoodChoice
 from seqvae.objectives import FreeBits, ObjectiveChoice, RateTarget
 from seqvae.objectives.free_bits import free_bits
 from seqvae.objectives.importance import ImportanceWeighted
-from seqvae.posteriors import PosteriorChoice
+from seqvae.posteriors import PosteriorChoice, SpeechPosteriorChoice
 from seqvae.priors import PriorChoice, StylePriorChoice
 from seqvae.schedules import Cyclical, Linear, ScheduleChoice, Sigmoid
 from tests.laws import Law, variants
@@ -19,6 +19,7 @@ from tests.laws_frames import LAWS
 
 CHOICES: dict[str, list[Any]] = {
     "posterior": variants(PosteriorChoice),
+    "frame_posterior": variants(SpeechPosteriorChoice),
     "prior": list(dict.fromkeys(variants(PriorChoice, StylePriorChoice))),
     # The last one is used by `tighten` alone.
     "objective": variants(ObjectiveChoice, ImportanceWeighted),

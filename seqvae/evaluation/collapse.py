@@ -11,12 +11,15 @@ from seqvae.batch import Batch
 from seqvae.evaluation.likelihood import elbo, evaluating, sequence_seeds
 from seqvae.model import SequenceVAE
 from seqvae.ops import gaussian_latent, uniform
-from seqvae.posteriors import Posterior
+from seqvae.posteriors import FrameGaussian, Posterior
 from seqvae.posteriors.gaussian import DiagonalGaussian
+from seqvae.posteriors.posterior import joined
 
 ACTIVE_VARIANCE = 0.01
 # 2**22 float64 log-densities at once: 32 MiB.
 _CHUNK_ELEMENTS = 1 << 22
+SEQUENTIAL_ROWS = 200
+"""Rows over which MI is measured where each pair costs a pass for each dimension: seconds, not minutes."""
 
 
 @dataclass(frozen=True)
@@ -55,31 +58,24 @@ class Aggregate:
     """
 
     def __init__(self) -> None:
-        self._means: list[Tensor] = []
-        self._log_variances: list[Tensor] = []
+        self._posteriors: list[Posterior] = []
         self._kl: list[Tensor] = []
 
     def add(self, posterior: Posterior, kl_dimensions: Tensor) -> None:
         """Take in the posteriors of a batch and their KL to the prior [B, D].
 
         Raises:
-            TypeError: the posterior is not a diagonal Gaussian.
+            TypeError: the posterior is over frames.
         """
-        if not isinstance(posterior, DiagonalGaussian):
+        if isinstance(posterior, FrameGaussian):
             raise TypeError(f"no aggregate statistics of a {type(posterior).__name__} posterior")
-        self._means.append(posterior.mean.detach().float().cpu())
-        self._log_variances.append(posterior.log_variance.detach().float().cpu())
+        self._posteriors.append(posterior)
         self._kl.append(kl_dimensions.detach().float().cpu())
 
     @property
     def means(self) -> Tensor:
         """Posterior means, shape [N, D]."""
-        return torch.cat(self._means)
-
-    @property
-    def log_variances(self) -> Tensor:
-        """Posterior log-variances, shape [N, D]."""
-        return torch.cat(self._log_variances)
+        return torch.cat([p.mean.detach().float().cpu() for p in self._posteriors])
 
     @property
     def kl_dimensions(self) -> Tensor:
@@ -91,7 +87,13 @@ class Aggregate:
         by_dimension = kl_by_dimension(self.kl_dimensions)
         kl = float(by_dimension.sum())
         means = self.means
-        mi, cap = mutual_information(means, self.log_variances, seed)
+        posterior = joined(self._posteriors)
+        if isinstance(posterior, DiagonalGaussian):
+            log_variances = posterior.log_variance.detach().float().cpu()
+            mi, cap = mutual_information(means, log_variances, seed)
+        else:
+            with torch.no_grad():
+                mi, cap = mutual_information_of(posterior, seed)
         return Collapse(
             kl=kl,
             kl_by_dimension=by_dimension,
@@ -156,6 +158,26 @@ def mutual_information(means: Tensor, log_variances: Tensor, seed: int = 0) -> t
         total += float((own - log_density.logsumexp(1)).sum())
     cap = math.log(len(mean))
     return total / len(mean) + cap, cap
+
+
+def mutual_information_of(posterior: Posterior, seed: int = 0) -> tuple[float, float]:
+    """`mutual_information` under posteriors of any kind, from their densities of all pairs.
+
+    Of a posterior whose density takes a pass for each dimension, over `SEQUENTIAL_ROWS` rows spread evenly:
+    the cap is then that of these.
+    """
+    if posterior.sequential and len(posterior.mean) > SEQUENTIAL_ROWS:
+        last = len(posterior.mean) - 1
+        posterior = posterior.select(torch.linspace(0, last, SEQUENTIAL_ROWS).round().long())
+    rows, dimension = posterior.mean.shape
+    z = posterior.sample(torch.tensor([seed], device=posterior.mean.device))[0]
+    total, size = 0.0, max(1, _CHUNK_ELEMENTS // (rows * dimension))
+    for begin in range(0, rows, size):
+        log_density = posterior.log_prob(z[begin : begin + size, None]).double()
+        own = log_density.diagonal(begin)
+        total += float((own - log_density.logsumexp(1)).sum())
+    cap = math.log(rows)
+    return total / rows + cap, cap
 
 
 def mi_batch(

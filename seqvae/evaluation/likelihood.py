@@ -143,8 +143,11 @@ def importance_weighted_under(
         nll = torch.empty(len(priors), batch.size, device=batch.values.device)
         for rows in _groups(batch, chunk_tokens // samples):
             part, proposal = _rows(batch, rows), posterior.select(rows)
-            z = _sample(posterior, seeds, rows, samples)
-            log_q = proposal.log_prob(z)
+            if posterior.sequential:
+                z, log_q = _sample_with_log_prob(posterior, seeds, rows, samples)
+            else:
+                z = _sample(posterior, seeds, rows, samples)
+                log_q = proposal.log_prob(z)
             chunks = math.ceil(samples * part.values.numel() / chunk_tokens)
             size = math.ceil(samples / min(chunks, samples))
             reconstruction = torch.cat(
@@ -184,6 +187,20 @@ def _sample(posterior: Posterior, seeds: list[int], rows: slice, samples: int) -
         for row in range(rows.start, rows.stop)
     ]
     return torch.cat(drawn, 1)
+
+
+def _sample_with_log_prob(
+    posterior: Posterior, seeds: list[int], rows: slice, samples: int
+) -> tuple[Tensor, Tensor]:
+    """As `_sample`, and the log-densities [S, B]."""
+    device = posterior.mean.device
+    drawn = [
+        posterior.select(slice(row, row + 1)).sample_with_log_prob(
+            torch.tensor([seeds[row]], device=device), samples
+        )
+        for row in range(rows.start, rows.stop)
+    ]
+    return torch.cat([z for z, _ in drawn], 1), torch.cat([log_q for _, log_q in drawn], 1)
 
 
 def _chunk_tokens(batch: Batch) -> int:

@@ -2,7 +2,7 @@
 
 from seqvae.errors import UserError
 from seqvae.objectives import FreeBits, ObjectiveChoice
-from seqvae.posteriors import PosteriorChoice
+from seqvae.posteriors import Iaf, PosteriorChoice
 from seqvae.priors import Hierarchical, PriorChoice, Standard, StylePriorChoice
 
 _BY_DIMENSION = ("dimension", "batch_dimension", "gate")
@@ -16,14 +16,16 @@ def check_objective(
     Raises:
         UserError: names the pair, the reason and what to use.
     """
-    if (
-        isinstance(objective, FreeBits)
-        and objective.variant in _BY_DIMENSION
-        and not isinstance(prior, Standard | Hierarchical)
-    ):
-        name = type(prior).__name__.lower()
+    if not isinstance(objective, FreeBits) or objective.variant not in _BY_DIMENSION:
+        return
+    whole = ""
+    if not isinstance(prior, Standard | Hierarchical):
+        whole = f"model.prior:{type(prior).__name__.lower()}"
+    elif isinstance(posterior, Iaf):
+        whole = f"model.posterior:{type(posterior).__name__.lower()}"
+    if whole:
         raise UserError(
-            f"--objective.variant {objective.variant} and model.prior:{name} do not go together: the "
-            "KL to this prior is one number, with no dimensions to give free bits to; use "
-            "--objective.variant batch_total or total"
+            f"--objective.variant {objective.variant} and {whole} do not go together: the KL is then "
+            "one number, with no dimensions to give free bits to; use --objective.variant batch_total or "
+            "total"
         )

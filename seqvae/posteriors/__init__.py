@@ -2,8 +2,20 @@
 
 from seqvae.posteriors.frames import FrameGaussian
 from seqvae.posteriors.gaussian import Gaussian
+from seqvae.posteriors.iaf import Iaf
+from seqvae.posteriors.low_rank import LowRank
 from seqvae.posteriors.posterior import Posterior, PosteriorNetwork
 
-PosteriorChoice = Gaussian
+PosteriorChoice = Gaussian | LowRank | Iaf
+SpeechPosteriorChoice = Gaussian
 
-__all__ = ["FrameGaussian", "Gaussian", "Posterior", "PosteriorChoice", "PosteriorNetwork"]
+__all__ = [
+    "FrameGaussian",
+    "Gaussian",
+    "Iaf",
+    "LowRank",
+    "Posterior",
+    "PosteriorChoice",
+    "PosteriorNetwork",
+    "SpeechPosteriorChoice",
+]

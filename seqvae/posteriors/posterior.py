@@ -1,7 +1,12 @@
 """What a posterior is: a module that returns a distribution q(z | x), and that distribution."""
 
+import dataclasses
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 
@@ -12,10 +17,15 @@ class Posterior(ABC):
     before D, but for the KL, which is summed over valid frames.
     """
 
+    location_scale: ClassVar[bool] = True
+    """Whether samples are `mean` plus noise times a scale; else `mean` need not be their average."""
+    sequential: ClassVar[bool] = False
+    """Whether `log_prob` of vectors that it did not draw takes a pass for each dimension."""
+
     @property
     @abstractmethod
     def mean(self) -> Tensor:
-        """Means, shape [B, D], float32."""
+        """Means, shape [B, D], float32: what stands for each x where one vector must."""
 
     @abstractmethod
     def sample(
@@ -38,14 +48,25 @@ class Posterior(ABC):
         """Log-density in nats of `z` [..., B, D], shape [..., B]."""
 
     @abstractmethod
-    def kl(self) -> Tensor:
-        """KL divergence to the standard normal in nats per dimension, shape [B, D], float32."""
+    def kl(self) -> Tensor | None:
+        """KL divergence to the standard normal in nats per dimension, shape [B, D], float32.
+
+        None: it has no closed form.
+        """
 
     def sample_with_kl(
         self, seed: Tensor, samples: int = 1, stream: int = 0
     ) -> tuple[Tensor, Tensor]:
-        """`sample` and `kl` in one call: a posterior with a kernel for both at once overrides it."""
-        return self.sample(seed, samples, stream=stream), self.kl()
+        """`sample` and `kl` in one call: a posterior with a kernel for both at once overrides it.
+
+        Where the KL has no closed form it is the samples' mean log-ratio, shape [B, 1].
+        """
+        z, log_q = self.sample_with_log_prob(seed, samples, stream)
+        kl = self.kl()
+        if kl is None:
+            log_standard = -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+            kl = (log_q - log_standard).mean(0)[:, None]
+        return z, kl
 
     def sample_with_log_prob(
         self, seed: Tensor, samples: int = 1, stream: int = 0
@@ -60,6 +81,26 @@ class Posterior(ABC):
     @abstractmethod
     def select(self, rows: Tensor | slice) -> "Posterior":
         """The distributions of some rows."""
+
+
+P = TypeVar("P", bound=Posterior)
+
+
+def joined(posteriors: Sequence[P]) -> P:
+    """The rows of several posteriors of one network, in their order.
+
+    Raises:
+        TypeError: they are no dataclasses of tensors.
+    """
+    first = posteriors[0]
+    if not dataclasses.is_dataclass(first):
+        raise TypeError(f"rows of {type(first).__name__} cannot be joined")
+    rows = {
+        field.name: torch.cat([getattr(p, field.name) for p in posteriors])
+        for field in dataclasses.fields(first)
+        if isinstance(getattr(first, field.name), Tensor)
+    }
+    return dataclasses.replace(first, **rows)
 
 
 class PosteriorNetwork(nn.Module, ABC):

@@ -39,8 +39,9 @@ class StandardPrior(Prior):
     def kl(
         self, posterior: Posterior, items: Tensor | None = None, z: Tensor | None = None
     ) -> Tensor:
-        """See `Prior.kl`: by dimension, in closed form."""
-        return posterior.kl()
+        """See `Prior.kl`: by dimension, in closed form, where the posterior has one."""
+        kl = posterior.kl()
+        return super().kl(posterior, items, z) if kl is None else kl
 
     def sample_posterior(
         self,
