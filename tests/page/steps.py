@@ -44,4 +44,6 @@ def settle(page: Page) -> None:
 def clean(page: Page, stub: Stub) -> None:
     """No error on the console, and no other host was asked for anything."""
     assert page.problems == []
-    assert [url for url in page.requests if not url.startswith((stub.address, "blob:"))] == []
+    assert [
+        url for url in page.requests if not url.startswith((stub.address, "blob:", "data:"))
+    ] == []

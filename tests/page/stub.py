@@ -48,8 +48,14 @@ SPEECH = {
     "name": "voices",
     "version": "0.1.0",
     "latent": 64,
-    "options": OPTIONS,
-    "labels": [],
+    "sample_rate": 16_000,
+    "recordings": True,
+    "options": {
+        "strength": {"default": 1.0, "low": 0.0, "high": 4.0, "dtype": "float32"},
+        "noise_scale": {"default": 0.0, "low": 0.0, "high": 10.0, "dtype": "float32"},
+    },
+    "labels": ["anna", "ben"],
+    "limits": {"max_batch": 32, "max_seconds": 20},
 }
 VARIANTS = (
     "And the {0} went up to the mountain, and he saw the valley.",

@@ -112,3 +112,14 @@ export function curl(path, body) {
   const lock = key ? ` \\\n  -H 'Authorization: Bearer YOUR-KEY'` : "";
   return `curl ${address} \\\n  -H 'Content-Type: application/json'${lock} \\\n  -d '${quoted}'`;
 }
+
+/** The same form for a shell; what begins with @ is a file. */
+export function curlForm(path, fields) {
+  const address = new URL(path, document.baseURI);
+  const lock = key ? ` \\\n  -H 'Authorization: Bearer YOUR-KEY'` : "";
+  const parts = Object.entries(fields).map(([name, value]) => {
+    const quoted = `${name}=${value}`.replaceAll("'", String.raw`'\''`);
+    return ` \\\n  ${String(value).startsWith("@") ? "--form" : "--form-string"} '${quoted}'`;
+  });
+  return `curl ${address}${lock}${parts.join("")} \\\n  --output converted.wav`;
+}

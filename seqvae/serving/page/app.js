@@ -19,7 +19,8 @@ function facts(info) {
   document.title = info.name ? `${info.name} · seqvae` : "seqvae";
   const known = [
     info.kind && `${info.kind} model`,
-    info.latent ? `${info.latent} latent dimensions` : info.kind === "text" && "no latent",
+    info.latent ? `${info.latent} latent dimensions${info.kind === "speech" ? " a step" : ""}` : info.kind === "text" && "no latent",
+    info.sample_rate && `${info.sample_rate / 1000} kHz`,
     info.max_length && `up to ${info.max_length} pieces`,
     info.version && `seqvae ${info.version}`,
   ];

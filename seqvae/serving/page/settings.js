@@ -4,8 +4,9 @@ import { byId, dial } from "./dom.js";
 
 const RANGES = { noise: "noise_scale", temperature: "temperature" };
 const NUMBERS = { seed: "seed", "top-k": "top_k", "top-p": "top_p" };
+
 /** Narrow an input to what the server accepts as well, and start at the server's default. */
-function limit(input, option) {
+export function limit(input, option) {
   if (!option) return;
   // null is no limit.
   if (option.low !== null && option.low > Number(input.min)) input.min = option.low;

@@ -15,13 +15,16 @@ export class Sound {
   /**
    * @param {HTMLElement} box an empty element; `data-name` is the sound's name
    * @param {number} rate samples a second that the model wants
+   * @param {number} longest seconds that the server takes
    * @param {() => void} changed called when there is a sound, or none any more
    */
-  constructor(box, rate, changed) {
+  constructor(box, rate, longest, changed) {
     this.box = box;
     this.rate = rate;
+    this.longest = longest;
     this.changed = changed;
     this.blob = null;
+    this.samples = null;
     const name = box.dataset.name;
     this.message = make("p", { className: "quiet", role: "status" });
     this.wave = make("canvas", { className: "wave", width: 480, height: 72, "aria-hidden": "true" });
@@ -72,6 +75,8 @@ export class Sound {
       return;
     }
     let stream;
+    // Until the user has allowed it, or not, another click would ask again.
+    this.record.disabled = true;
     try {
       stream = await navigator.mediaDevices.getUserMedia({ audio: true });
     } catch (error) {
@@ -80,6 +85,8 @@ export class Sound {
           ? "The browser was not allowed to use the microphone."
           : "No microphone was found.";
       return;
+    } finally {
+      this.record.disabled = false;
     }
     const parts = [];
     const began = performance.now();
@@ -90,19 +97,24 @@ export class Sound {
       clearInterval(this.#timer);
       stream.getTracks().forEach((track) => track.stop());
       this.#recorder = null;
-      this.record.textContent = "Record";
+      this.#say("Record", "Record");
       this.box.classList.remove("recording");
       this.#take(new Blob(parts, { type: recorder.mimeType }));
     });
     recorder.start();
-    this.record.textContent = "Stop";
+    this.#say("Stop", "Stop recording");
     this.box.classList.add("recording");
     this.message.textContent = "Recording";
     this.#timer = setInterval(() => {
       const seconds = (performance.now() - began) / 1000;
       this.record.textContent = `Stop (${Math.floor(seconds)} s)`;
-      if (seconds >= LONGEST) recorder.stop();
+      if (seconds >= Math.min(LONGEST, this.longest)) recorder.stop();
     }, 250);
+  }
+
+  #say(text, action) {
+    this.record.textContent = text;
+    this.record.setAttribute("aria-label", `${action}: ${this.box.dataset.name}`);
   }
 
   async #take(file) {
@@ -110,6 +122,10 @@ export class Sound {
     try {
       const samples = await decode(file, this.rate);
       if (samples.length === 0) throw new Error("There is no sound in it.");
+      if (samples.length > this.longest * this.rate) {
+        throw new Error(`It lasts more than ${this.longest} s, the most that the server takes.`);
+      }
+      this.samples = samples;
       this.blob = wav(samples, this.rate);
       this.wave.hidden = false;
       draw(this.wave, samples);
