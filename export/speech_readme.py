@@ -42,6 +42,12 @@ session = onnxruntime.InferenceSession("{variant}/model.onnx")
 audio = numpy.zeros((1, {rate}), numpy.float32)  # your sound
 converted, frames, voice = session.run(None, {{"audio": audio, "speaker": numpy.array([[0]])}})
 ```
+
+`seqvae serve` puts it behind HTTP, with a page to record and listen:
+
+```
+curl --form sound=@source.wav --form 'voice={voice}' --output converted.wav http://127.0.0.1:8000/v1/convert
+```
 {reference}
 `seqvae.json` says what every option means, how far the
 graphs are from PyTorch, and the sha256 of every file; `golden/` holds sounds with what becomes of them.

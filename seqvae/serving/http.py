@@ -79,6 +79,7 @@ async def _metrics(service: Service, request: Request) -> Response:
         "seqvae_queue_rows": ("Rows that wait", service.batcher.queued_rows),
         "seqvae_running_rows": ("Rows being computed", service.batcher.running_rows),
         "seqvae_streams": ("Texts being streamed", service.streaming),
+        "seqvae_sounds": ("Sounds being converted", service.converting),
     }
     return Response(service.metrics.text(gauges), media_type=CONTENT_TYPE)
 

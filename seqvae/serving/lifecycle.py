@@ -112,7 +112,7 @@ class Server:
 
     @property
     def _busy(self) -> bool:
-        return self._service.batcher.busy or self._service.streaming > 0
+        return self._service.busy
 
     def _prepare(self, loop: asyncio.AbstractEventLoop) -> None:
         """In a thread: load and check the model."""

@@ -204,6 +204,7 @@ class Service:
         state: whether requests are served.
         model: once it is loaded.
         streaming: texts being streamed.
+        converting: sounds being converted.
         receiving: bytes of bodies that are being received, and of sounds that are worked on.
     """
 
@@ -212,6 +213,7 @@ class Service:
     state: State = State.STARTING
     model: Model | None = None
     streaming: int = 0
+    converting: int = 0
     receiving: int = 0
 
     def __post_init__(self) -> None:
@@ -245,6 +247,31 @@ class Service:
         except Refusal as error:
             self.metrics.failed(name, error.reason)
             raise
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being worked on."""
+        return self.batcher.busy or self.streaming > 0 or self.converting > 0
+
+    @contextlib.contextmanager
+    def converts(self) -> Iterator[None]:
+        """Count a sound that is being converted: it has a thread, and between two pieces nothing in the queue.
+
+        Raises:
+            Refusal: 503 or 429 as many are as can wait and run.
+        """
+        if self.converting >= self.limits.max_queue + self.limits.max_batch:
+            raise Refusal(
+                self.limits.overload_status,
+                f"{self.converting} sounds are being converted, as many as there may be",
+                headers={"Retry-After": "1"},
+                reason="REJECTED",
+            )
+        self.converting += 1
+        try:
+            yield
+        finally:
+            self.converting -= 1
 
     @contextlib.contextmanager
     def holding(self, size: int) -> Iterator[None]:
@@ -287,7 +314,8 @@ class Service:
         Raises:
             Refusal: see `Batcher.submit`; 503 before the model is loaded.
         """
-        self.loaded()
+        if not admitted:
+            self.loaded()
         name = str(key[0])
         began = asyncio.get_running_loop().time()
         try:

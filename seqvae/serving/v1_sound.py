@@ -88,7 +88,7 @@ async def _convert(service: Service, request: Request) -> Response:
         refuse("voice is given twice: by name and as a recording")
     name, how = values["voice"] or None, How(**{k: v for k, v in values.items() if k != "voice"})
     began = time.perf_counter()
-    with service.holding(len(content)):
+    with service.converts(), service.holding(len(content)):
         work = _Work(service)
         heard = await unless_gone(request, work.do(lambda: _heard(service, engine, sound, target)))
         source = heard[0]

@@ -124,6 +124,44 @@ def test_a_short_sound_passes_a_long_one() -> None:
         heard(long[0])
 
 
+def test_what_was_begun_is_finished_though_the_queue_is_full() -> None:
+    engine = StubConverter(seconds=0.1)
+    with live_sound(engine, Limits(max_batch=1, max_queue=1)) as server:
+        found: dict[str, list[int]] = {"long": [], "short": []}
+
+        def convert(kind: str, body: bytes) -> None:
+            found[kind].append(ask(server.port, CONVERT, body, headers=WAV, timeout=30).status)
+
+        threads = [threading.Thread(target=convert, args=("long", wav(lopsided(140.0))))]
+        threads[0].start()
+        until(lambda: len(engine.rows) >= 1)
+        threads += [threading.Thread(target=convert, args=("short", TONE)) for _ in range(6)]
+        for thread in threads[1:]:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found["long"] == [200]
+    assert set(found["short"]) == {200, 503}
+
+
+def test_a_sound_is_finished_before_the_server_ends() -> None:
+    engine = StubConverter(seconds=0.1)
+    with live_sound(engine) as server:
+        found: list[Answer] = []
+        body = wav(lopsided(140.0))
+        thread = threading.Thread(
+            target=lambda: found.append(ask(server.port, CONVERT, body, headers=WAV))
+        )
+        thread.start()
+        until(lambda: len(engine.rows) >= 1)
+        assert "seqvae_sounds 1" in ask(server.port, "/metrics").body.decode()
+        server.stop()
+        until(lambda: ask(server.port, "/v1/voices").status == 503)
+        thread.join()
+        heard(found[0])
+    assert len(engine.rows) == 5 and not server.server.abandoned
+
+
 def test_a_client_that_leaves_ends_the_work() -> None:
     engine = StubConverter(seconds=0.1)
     with live_sound(engine) as server:
