@@ -15,7 +15,7 @@ those of `make eval-env`.
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 
@@ -31,6 +31,7 @@ from seqvae.training import train
 from seqvae.training.load import load_speech
 from seqvae.training.vocoder import train_vocoder
 from seqvae.training.vocoder_config import VocoderExperiment, VocoderTraining
+from seqvae.vocoders import Istft, LinearHead
 from seqvae.vocoders.folder import load_vocoder
 
 RATES = (200, 400, 1200, 1600)
@@ -117,6 +118,7 @@ def run(
 def vocoder(
     corpus: tyro.conf.Positional[Path],
     out: tyro.conf.Positional[Path],
+    kind: Literal["linear-head", "istft"] = "linear-head",
     training: VocoderTraining = VocoderTraining(),  # noqa: B008
 ) -> None:
     """Train a vocoder as `seqvae vocoder` does, and count its CPU time.
@@ -124,10 +126,14 @@ def vocoder(
     Args:
         corpus: prepared corpus.
         out: folder of the vocoder.
+        kind: what is trained.
         training: how.
     """
+    learned = LinearHead() if kind == "linear-head" else Istft()
     with counted(_clock(out)):
-        train_vocoder(VocoderExperiment(data=str(corpus), out=str(out), training=training))
+        train_vocoder(
+            VocoderExperiment(data=str(corpus), out=str(out), vocoder=learned, training=training)
+        )
 
 
 def judge(

@@ -84,7 +84,7 @@ class VocoderExperiment:
     """Folder written by `seqvae prepare speech`."""
     out: str = ""
     """Folder for the vocoder, its checkpoints and logs."""
-    vocoder: LearnedVocoder = field(default_factory=Istft)
+    vocoder: LearnedVocoder = field(default_factory=LinearHead)
     """What is trained."""
     training: VocoderTraining = field(default_factory=VocoderTraining)
     """How."""
