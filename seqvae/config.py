@@ -21,7 +21,7 @@ from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
 from seqvae.objectives.pairs import check_objective
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
-from seqvae.priors.pairs import check_prior
+from seqvae.priors.pairs import build_prior, check_prior
 from seqvae.priors.vamp import VampPrior
 
 RUN_FORMAT = 1
@@ -59,7 +59,7 @@ class Model:
             own = None
             if not self.share_embedding:
                 own = token_embedding(vocabulary, self.decoder.width)
-            prior = self.prior.build(posterior.dimension)
+            prior = build_prior(self.posterior, self.prior, posterior.dimension)
             level = Latent(encoder, posterior, prior, own)
             if isinstance(prior, VampPrior):
                 prior.attach(self.decoder.width, level.infer)

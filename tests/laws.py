@@ -17,6 +17,7 @@ from seqvae.objectives import Loss, Objective, Terms
 from seqvae.posteriors import Gaussian, Posterior
 from seqvae.posteriors.gaussian import GaussianNetwork
 from seqvae.posteriors.posterior import joined
+from seqvae.posteriors.vmf import OnSphere
 from seqvae.priors import Standard
 from seqvae.priors.pairs import build_prior
 from seqvae.priors.vamp import Infer, VampPrior
@@ -112,8 +113,11 @@ def grid(half: float = 14.0, points: int = 701) -> tuple[Tensor, float]:
 
 
 def support(posterior: Posterior) -> tuple[Tensor, float]:
-    """Where the density is: a grid [N, 2], and the area of a cell."""
-    return grid(points=281)
+    """Where the density is: a grid [N, 2], and the area of a cell; or a circle, and the length."""
+    if not isinstance(posterior, OnSphere):
+        return grid(points=281)
+    angle = torch.arange(1000) * (2 * math.pi / 1000)
+    return torch.stack([angle.cos(), angle.sin()], 1), 2 * math.pi / 1000
 
 
 def posterior_of(config: Any, rows: int = 3) -> Posterior:  # noqa: ANN401

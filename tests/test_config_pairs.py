@@ -7,7 +7,7 @@ import pytest
 from seqvae.config import Experiment, Model
 from seqvae.errors import UserError
 from seqvae.objectives import FreeBits, RateTarget
-from seqvae.posteriors import Gaussian, Iaf, LowRank
+from seqvae.posteriors import Gaussian, Iaf, LowRank, Vmf
 from seqvae.priors import Flow, Mixture, Vamp
 
 
@@ -43,3 +43,12 @@ def test_free_bits_of_dimensions_under_a_flow_of_the_posterior() -> None:
         Experiment(objective=FreeBits(variant="gate"), model=Model(posterior=Iaf()))
     # A low-rank Gaussian's KL has a share for each dimension.
     Experiment(objective=FreeBits(variant="gate"), model=Model(posterior=LowRank()))
+
+
+@pytest.mark.parametrize("prior", [Mixture(), Vamp(), Flow()])
+def test_the_sphere_has_a_prior_of_its_own(prior: Any) -> None:  # noqa: ANN401
+    with pytest.raises(UserError, match=r"posterior:vmf and model.prior:.* unit sphere"):
+        Experiment(model=Model(prior=prior, posterior=Vmf()))
+    with pytest.raises(UserError, match=r"gate and model.posterior:vmf do not go together"):
+        Experiment(objective=FreeBits(variant="gate"), model=Model(posterior=Vmf()))
+    Experiment(model=Model(posterior=Vmf()))

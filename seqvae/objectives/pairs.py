@@ -2,7 +2,7 @@
 
 from seqvae.errors import UserError
 from seqvae.objectives import FreeBits, ObjectiveChoice
-from seqvae.posteriors import Iaf, PosteriorChoice
+from seqvae.posteriors import Iaf, PosteriorChoice, Vmf
 from seqvae.priors import Hierarchical, PriorChoice, Standard, StylePriorChoice
 
 _BY_DIMENSION = ("dimension", "batch_dimension", "gate")
@@ -21,7 +21,7 @@ def check_objective(
     whole = ""
     if not isinstance(prior, Standard | Hierarchical):
         whole = f"model.prior:{type(prior).__name__.lower()}"
-    elif isinstance(posterior, Iaf):
+    elif isinstance(posterior, Iaf | Vmf):
         whole = f"model.posterior:{type(posterior).__name__.lower()}"
     if whole:
         raise UserError(

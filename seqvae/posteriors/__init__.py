@@ -5,8 +5,9 @@ from seqvae.posteriors.gaussian import Gaussian
 from seqvae.posteriors.iaf import Iaf
 from seqvae.posteriors.low_rank import LowRank
 from seqvae.posteriors.posterior import Posterior, PosteriorNetwork
+from seqvae.posteriors.vmf import Vmf
 
-PosteriorChoice = Gaussian | LowRank | Iaf
+PosteriorChoice = Gaussian | LowRank | Iaf | Vmf
 SpeechPosteriorChoice = Gaussian
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "PosteriorChoice",
     "PosteriorNetwork",
     "SpeechPosteriorChoice",
+    "Vmf",
 ]

@@ -3,8 +3,9 @@
 import re
 
 from seqvae.errors import UserError
-from seqvae.posteriors import Gaussian, PosteriorChoice
-from seqvae.priors import Prior, PriorChoice, Vamp
+from seqvae.posteriors import Gaussian, PosteriorChoice, Vmf
+from seqvae.priors import Prior, PriorChoice, Standard, Vamp
+from seqvae.priors.sphere import SpherePrior
 
 
 def check_prior(posterior: PosteriorChoice, prior: PriorChoice) -> None:
@@ -13,6 +14,12 @@ def check_prior(posterior: PosteriorChoice, prior: PriorChoice) -> None:
     Raises:
         UserError: names the pair, the reason and what to use.
     """
+    if isinstance(posterior, Vmf) and not isinstance(prior, Standard):
+        raise UserError(
+            f"model.posterior:vmf and model.prior:{command_name(prior)} do not go together: the posterior's "
+            "vectors lie on the unit sphere, where that density over all vectors has no mass; use "
+            "model.prior:standard, which is uniform on the sphere then"
+        )
     if isinstance(prior, Vamp) and not isinstance(posterior, Gaussian):
         raise UserError(
             f"model.prior:vamp and model.posterior:{command_name(posterior)} do not go together: the prior "
@@ -34,4 +41,4 @@ def command_name(member: PosteriorChoice | PriorChoice) -> str:
 
 def build_prior(posterior: PosteriorChoice, prior: PriorChoice, dimension: int) -> Prior:
     """The module of a prior for vectors of size `dimension` that this posterior gives."""
-    return prior.build(dimension)
+    return SpherePrior(dimension) if isinstance(posterior, Vmf) else prior.build(dimension)

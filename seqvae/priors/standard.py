@@ -13,7 +13,7 @@ from seqvae.priors.prior import Prior
 
 @dataclass(frozen=True)
 class Standard:
-    """N(0, I)."""
+    """N(0, I); where the posterior is vmf, the uniform density on the unit sphere."""
 
     def build(self, dimension: int, items: int = 0) -> "StandardPrior":
         """The module, for vectors of size `dimension`; what items there are does not matter."""
