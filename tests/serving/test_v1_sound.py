@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seqvae.data.speech.audio import Sound
 from seqvae.data.speech.wav import decode_wav
@@ -292,6 +294,30 @@ def test_forms_that_do_not_fit(server: Live, fields: dict[str, bytes], message: 
 def test_forms_that_are_none(server: Live, body: bytes, kind: str, message: str) -> None:
     answer = ask(server.port, CONVERT, body, headers={"Content-Type": kind})
     assert answer.status == 400 and message in answer.error, answer.body
+
+
+def flac(sound: Sound) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, sound.samples, sound.rate, format="FLAC")
+    return file.getvalue()
+
+
+@given(data=st.data())
+def test_files_and_forms_with_some_bytes_changed(server: Live, data: st.DataObject) -> None:
+    short = lopsided(0.2)
+    body, headers = form(sound=wav(short), voice="ben", seed="1")
+    content, headers = data.draw(
+        st.sampled_from([(wav(short), WAV), (flac(short), WAV), (body, headers)])
+    )
+    changed = bytearray(content)
+    for _ in range(data.draw(st.integers(1, 8))):
+        # Mostly where the headers are.
+        place = data.draw(st.one_of(st.integers(0, 60), st.integers(0, len(changed) - 1)))
+        changed[place] = data.draw(st.integers(0, 255))
+    changed = changed[: data.draw(st.one_of(st.just(len(changed)), st.integers(0, len(changed))))]
+    answer = ask(server.port, CONVERT, bytes(changed), headers=headers)
+    assert answer.status in (200, 400, 413, 415, 422), answer.body
+    assert server.service.receiving == 0 and server.service.converting == 0
 
 
 def test_a_voice_twice_is_a_mistake(server: Live) -> None:
