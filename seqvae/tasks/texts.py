@@ -68,6 +68,7 @@ def groups(ids: Sequence[Sequence[int]], tokens: int = GROUP_TOKENS) -> Iterator
         yield group
 
 
+@torch.no_grad()
 def sample_each(
     posterior: Posterior, seeds: Sequence[int], samples: int, noise_scale: float = 1.0
 ) -> Tensor:
