@@ -47,18 +47,22 @@ class States(nn.Module):
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
         """See `Decoder.forward`."""
         decoder = self.decoder
-        each, last, added = decoder._condition(z)
-        if added is not None:
-            x = x + added[:, None]
+        given = decoder.condition(z)
+        if given.added is not None:
+            x = x + given.added[:, None]
         step = torch.arange(x.shape[1], device=x.device)
         scores = torch.where(step <= step[:, None], 0.0, HIDDEN)
-        if each[0][1] is not None:
+        if given.prefixes[0] is not None:
             # Every step sees the prefix, whose keys come first.
             scores = nn.functional.pad(scores, (decoder.prefix, 0))
-        for block, (modulation, prefix) in zip(decoder.stack.each, each, strict=True):
-            x = _block(block, x, scores, modulation, prefix)
-        out: Tensor = decoder.stack.norm(x, last)
-        return out
+        products = decoder.product_modules
+        for i, block in enumerate(decoder.stack.each):
+            factor = given.factors[i]
+            if factor is not None:
+                x = x + products[i](x, factor)
+            x = _block(block, x, scores, given.modulations[i], given.prefixes[i])
+        out: Tensor = decoder.stack.norm(x, given.last)
+        return out if given.offset is None else out + given.offset[:, None]
 
 
 def _block(

@@ -37,15 +37,22 @@ class States(nn.Module):
 
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
         """See `Decoder.forward`."""
-        first = None
-        if z is not None:
-            first = self.decoder._first_state(z, z.shape[0])
-            x = torch.cat([x, z[:, None].expand(-1, x.shape[1], -1)], -1)
-        return gru_layers(x, self.decoder.gru, first, None)
+        if z is None:
+            return gru_layers(x, self.decoder.gru, None, None)
+        given = self.decoder.condition(z, z.shape[0])
+        if given.added is not None:
+            x = x + given.added[:, None]
+        if given.joined is not None:
+            x = torch.cat([x, given.joined[:, None].expand(-1, x.shape[1], -1)], -1)
+        states = gru_layers(x, self.decoder.gru, given.hidden, None)
+        return states if given.offset is None else states + given.offset[:, None]
 
 
 class Start(nn.Module):
-    """z [B, D] to z itself, which joins every input, and the first states [B, layers, H]."""
+    """z [B, D] to what every step is told, and the first states [B, layers, H].
+
+    That is z itself, which joins every input, or what is added to inputs or to states, [B, H].
+    """
 
     def __init__(self, decoder: GruDecoder) -> None:
         super().__init__()
@@ -53,11 +60,17 @@ class Start(nn.Module):
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        return z + 0.0, self.decoder._first_state(z, z.shape[0]).transpose(0, 1)
+        given = self.decoder.condition(z, z.shape[0])
+        told = next(x for x in (given.joined, given.added, given.offset) if x is not None)
+        hidden = given.hidden.transpose(0, 1)
+        if self.decoder.first is None:
+            # Of zeros the exporter would make a constant of a fixed number of rows.
+            hidden = torch.zeros(z.shape[0], self.decoder.layers, self.decoder.width)
+        return told + 0.0, hidden
 
 
 class Step(nn.Module):
-    """token [B, 1], position [], z [B, D] if there is one, states [B, layers, H] -> logits [B, V], states."""
+    """token [B, 1], position [], what `Start` tells if there is a latent, states [B, layers, H] -> logits [B, V], states."""
 
     def __init__(self, decoder: GruDecoder, likelihood: CategoricalLikelihood) -> None:
         super().__init__()
@@ -66,8 +79,13 @@ class Step(nn.Module):
     def forward(self, token: Tensor, position: Tensor, *state: Tensor) -> tuple[Tensor, Tensor]:
         """See the class; the states know the position."""
         x = self.likelihood.embed(token)[:, 0]
-        *z, hidden = state
-        if z:
-            x = torch.cat([x, z[0]], -1)
-        out, states = gru_step(x, hidden, self.decoder.gru)
+        *told, hidden = state
+        decoder = self.decoder
+        if told and decoder.first is not None:
+            x = torch.cat([x, told[0]], -1)
+        if told and decoder.add is not None:
+            x = x + told[0]
+        out, states = gru_step(x, hidden, decoder.gru)
+        if told and decoder.offset is not None:
+            out = out + told[0]
         return self.likelihood.logits(out), states

@@ -12,18 +12,26 @@ from seqvae.nn.film import FilmNorm
 def names(decoder: TransformerDecoder, latent: bool) -> tuple[list[str], list[str]]:
     """Names of the constants that z decides, and of the caches.
 
-    Each normalisation that z modulates has a factor and a term; what z adds to embeddings comes last.
+    Each normalisation that z modulates has a factor and a term; then come the factors of products, what z
+    adds to embeddings, and what it adds to states.
     """
-    film = latent and decoder.film is not None
-    constants = (4 * decoder.layers + 2) * film + (latent and decoder.add is not None)
+    film, added, offset, products = _ways(decoder, latent)
+    constants = (4 * decoder.layers + 2) * film + decoder.layers * products + added + offset
     return (
         [f"cond_{i}" for i in range(constants)],
         [f"kv_{i}" for i in range(2 * decoder.layers)],
     )
 
 
+def _ways(decoder: TransformerDecoder, latent: bool) -> tuple[bool, bool, bool, bool]:
+    """Whether z modulates norms, is added to embeddings, is added to states, and enters products."""
+    parts = (decoder.film, decoder.add, decoder.offset, decoder.products)
+    film, added, offset, products = (latent and part is not None for part in parts)
+    return film, added, offset, products
+
+
 class Start(nn.Module):
-    """z [B, D] to the constants, each [B, 1, H], and the caches [B, heads, P, H / heads].
+    """z [B, D] to the constants, each [B, 1, H] or [B, 1, R], and the caches [B, heads, P, H / heads].
 
     The latent prefix is what the caches hold before the first step: a step then has nothing to join.
     """
@@ -35,19 +43,19 @@ class Start(nn.Module):
     def forward(self, z: Tensor) -> tuple[Tensor, ...]:
         """See the class."""
         decoder = self.decoder
-        each, last, added = decoder._condition(z)
+        given = decoder.condition(z)
         constants: list[Tensor] = []
-        for block, (modulation, _) in zip(decoder.stack.each, each, strict=True):
+        for block, modulation in zip(decoder.stack.each, given.modulations, strict=True):
             if modulation is not None:
                 first, second = modulation.chunk(2, -1)
                 constants += _affine(block.attention_norm, first)
                 constants += _affine(block.forward_norm, second)
-        if last is not None:
-            constants += _affine(decoder.stack.norm, last)
-        if added is not None:
-            constants.append(added[:, None])
+        if given.last is not None:
+            constants += _affine(decoder.stack.norm, given.last)
+        constants += [factor[:, None] for factor in given.factors if factor is not None]
+        constants += [x[:, None] for x in (given.added, given.offset) if x is not None]
         caches: list[Tensor] = []
-        for _, prefix in each:
+        for prefix in given.prefixes:
             caches += empty_cache(z, decoder) if prefix is None else list(prefix)
         return (*constants, *caches)
 
@@ -114,7 +122,7 @@ class Step(nn.Module):
         self.decoder, self.likelihood = decoder, likelihood
         self.attend = _attend_fused if fused else _attend
         self.constants = len(names(decoder, latent)[0])
-        self.film = latent and decoder.film is not None
+        self.film, self.added, self.offset, self.products = _ways(decoder, latent)
         head = decoder.width // decoder.heads
         self.projections = nn.ParameterList()
         for block in decoder.stack.each:
@@ -131,13 +139,17 @@ class Step(nn.Module):
         decoder = self.decoder
         constants, caches = state[: self.constants], state[self.constants :]
         x = self.likelihood.embed(token)
-        if self.constants % 2:
-            x = x + constants[-1]
+        if self.added:
+            x = x + constants[-1 - self.offset]
+        factors = constants[(4 * decoder.layers + 2) * self.film :]
+        products = decoder.product_modules
         where = position.reshape(1)
         cosine, sine = self.cosine.index_select(0, where), self.sine.index_select(0, where)
         count, head = decoder.heads, decoder.width // decoder.heads
         longer: list[Tensor] = []
         for i, block in enumerate(decoder.stack.each):
+            if self.products:
+                x = x + products[i](x, factors[i][:, 0])
             normed = self._norm(block.attention_norm, x, constants, 2 * i)
             # Heads of queries, of keys and of values in one axis: each is then a plain slice of it.
             heads = F.linear(normed, self.projections[i]).view(-1, 3 * count, 1, head)
@@ -150,6 +162,8 @@ class Step(nn.Module):
             x = x + block.feed_forward(self._norm(block.forward_norm, x, constants, 2 * i + 1))
             longer += [key, value]
         states = self._norm(decoder.stack.norm, x, constants, 2 * decoder.layers)
+        if self.offset:
+            states = states + constants[-1]
         return (self.likelihood.logits(states[:, 0]), *longer)
 
     def _norm(self, norm: FilmNorm, x: Tensor, constants: tuple[Tensor, ...], i: int) -> Tensor:

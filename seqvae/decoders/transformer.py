@@ -1,12 +1,13 @@
-"""Causal Transformer decoder; z enters by FiLM in every block and a per-layer latent prefix."""
+"""Causal Transformer decoder; z enters by FiLM in every block and a per-layer latent prefix, or otherwise."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import cast, final
 
-import torch
 from torch import Tensor, nn
 
 from seqvae.decoders.decoder import Decoder
+from seqvae.decoders.injection import Conditioning, Injection, LowRankProduct, linear
+from seqvae.errors import UserError
 from seqvae.nn.attention import KeyValueCache
 from seqvae.nn.transformer import Stack
 
@@ -29,6 +30,29 @@ class Transformer:
     """Key/value tokens computed from z in each layer, visible to every step; 0: none."""
     embedding_add: bool = False
     """Add a projection of z to every input embedding."""
+    injection: Injection = "default"
+    """How z enters: as film, prefix and embedding_add say (default), or in this way alone, whatever they say."""
+    rank: int = 32
+    """Of the product."""
+
+    def __post_init__(self) -> None:
+        """Refuse sizes with which z could not enter."""
+        if self.injection == "prefix" and self.prefix < 1:
+            raise UserError(f"decoder: injection prefix needs prefix >= 1, got {self.prefix}")
+        if self.injection == "product" and self.rank < 1:
+            raise UserError(f"decoder: injection product needs rank >= 1, got {self.rank}")
+
+    @property
+    def injections(self) -> set[Injection]:
+        """The ways by which z enters."""
+        if self.injection != "default":
+            return {self.injection}
+        ways: dict[Injection, bool] = {
+            "film": self.film,
+            "prefix": self.prefix > 0,
+            "embedding": self.embedding_add,
+        }
+        return {name for name, on in ways.items() if on}
 
     def build(self, latent: int | None, max_length: int) -> "TransformerDecoder":
         """The module; `latent` is the size of z, None for a language model."""
@@ -37,12 +61,10 @@ class Transformer:
 
 @dataclass
 class TransformerState:
-    """What a layer needs to go on: latent conditioning and the key/value caches."""
+    """What a layer needs to go on: what z decided, and the key/value caches."""
 
-    conditioning: list[tuple[Tensor | None, tuple[Tensor, Tensor] | None]]
+    conditioning: Conditioning
     caches: list[KeyValueCache]
-    last_modulation: Tensor | None
-    added: Tensor | None
 
 
 @final
@@ -58,92 +80,90 @@ class TransformerDecoder(Decoder):
         self.stack = Stack(
             config.width, config.heads, config.layers, max_length, True, config.dropout
         )
+        ways = config.injections if latent is not None else set()
+        size = latent or 0
         self.film: nn.Linear | None = None
         self.key_value: nn.Linear | None = None
         self.add: nn.Linear | None = None
-        if latent is not None:
-            if config.film:
-                # 4 H a block (scale and shift of two norms), 2 H for the last norm.
-                self.film = _injection(latent, config.width * (4 * config.layers + 2), 0.02)
-            if config.prefix:
-                size = config.layers * config.prefix * 2 * config.width
-                self.key_value = _injection(latent, size, latent**-0.5)
-            if config.embedding_add:
-                self.add = _injection(latent, config.width, 0.02)
+        self.offset: nn.Linear | None = None
+        self.products: nn.ModuleList | None = None
+        if "film" in ways:
+            # 4 H a block (scale and shift of two norms), 2 H for the last norm.
+            self.film = linear(size, config.width * (4 * config.layers + 2), 0.02)
+        if "prefix" in ways:
+            keys = config.layers * config.prefix * 2 * config.width
+            self.key_value = linear(size, keys, size**-0.5)
+        if "embedding" in ways:
+            self.add = linear(size, config.width, 0.02)
+        if "softmax" in ways:
+            self.offset = linear(size, config.width, 0.02)
+        if "product" in ways:
+            products = (
+                LowRankProduct(config.width, size, config.rank) for _ in range(config.layers)
+            )
+            self.products = nn.ModuleList(products)
 
-    def _condition(
-        self, z: Tensor | None
-    ) -> tuple[
-        list[tuple[Tensor | None, tuple[Tensor, Tensor] | None]], Tensor | None, Tensor | None
-    ]:
-        """Per block (modulation, prefix); the last norm's modulation; what to add to inputs."""
-        modulation: list[Tensor | None] = [None] * self.layers
-        last: Tensor | None = None
-        prefixes: list[tuple[Tensor, Tensor] | None] = [None] * self.layers
-        if z is not None and self.film is not None:
+    def condition(self, z: Tensor | None) -> Conditioning:
+        """What z [B, D] decides once for all steps."""
+        found = Conditioning.none(self.layers)
+        if z is None:
+            return found
+        if self.film is not None:
             parts = self.film(z).split([4 * self.width] * self.layers + [2 * self.width], -1)
-            modulation, last = list(parts[:-1]), parts[-1]
-        if z is not None and self.key_value is not None:
+            found.modulations, found.last = list(parts[:-1]), parts[-1]
+        if self.key_value is not None:
             shape = (z.shape[0], self.layers, 2, self.prefix, self.heads, self.width // self.heads)
             both = self.key_value(z).view(shape).transpose(3, 4)
-            prefixes = [(both[:, i, 0], both[:, i, 1]) for i in range(self.layers)]
-        added = self.add(z) if z is not None and self.add is not None else None
-        return list(zip(modulation, prefixes, strict=True)), last, added
+            found.prefixes = [(both[:, i, 0], both[:, i, 1]) for i in range(self.layers)]
+        if self.products is not None:
+            found.factors = [product.factor(z) for product in self.product_modules]
+        if self.add is not None:
+            found.added = self.add(z)
+        if self.offset is not None:
+            found.offset = self.offset(z)
+        return found
+
+    @property
+    def product_modules(self) -> list[LowRankProduct]:
+        """Those of the layers, first to last; none where z enters otherwise."""
+        return cast(list[LowRankProduct], list(self.products or ()))
 
     def forward(self, x: Tensor, z: Tensor | None) -> Tensor:
         """See `Decoder.forward`."""
-        conditioning, last, added = self._condition(z)
-        if added is not None:
-            x = x + added[:, None]
-        x = self.dropout(x)
-        for block, (modulation, prefix) in zip(self.stack.each, conditioning, strict=True):
-            x = block(x, modulation, prefix)
-        out: Tensor = self.stack.norm(x, last)
-        return out
+        conditioning = self.condition(z)
+        if conditioning.added is not None:
+            x = x + conditioning.added[:, None]
+        return self._blocks(self.dropout(x), conditioning, None)
+
+    def _blocks(self, x: Tensor, given: Conditioning, caches: list[KeyValueCache] | None) -> Tensor:
+        """States of embedded inputs [B, T, H]; with caches they follow what was written before."""
+        products = self.product_modules
+        for i, block in enumerate(self.stack.each):
+            factor = given.factors[i]
+            if factor is not None:
+                x = x + products[i](x, factor)
+            cache = None if caches is None else caches[i]
+            x = block(x, given.modulations[i], given.prefixes[i], cache=cache)
+        out: Tensor = self.stack.norm(x, given.last)
+        return out if given.offset is None else out + given.offset[:, None]
 
     def start(self, z: Tensor | None, batch: int, capacity: int) -> TransformerState:
         """See `Decoder.start`."""
-        conditioning, last, added = self._condition(z)
         like = self.stack.norm.norm.weight if z is None else z
         caches = [
             block.attention.empty_cache(batch, min(capacity, self.max_length), like)
             for block in self.stack.each
         ]
-        return TransformerState(conditioning, caches, last, added)
+        return TransformerState(self.condition(z), caches)
 
     def step(self, x: Tensor, state: TransformerState) -> Tensor:
         """See `Decoder.step`."""
-        if state.added is not None:
-            x = x + state.added
-        x = x[:, None]
-        layers = zip(self.stack.each, state.conditioning, state.caches, strict=True)
-        for block, (modulation, prefix), cache in layers:
-            x = block(x, modulation, prefix, cache=cache)
-        out: Tensor = self.stack.norm(x, state.last_modulation)[:, 0]
-        return out
+        if state.conditioning.added is not None:
+            x = x + state.conditioning.added
+        return self._blocks(x[:, None], state.conditioning, state.caches)[:, 0]
 
     def select(self, state: TransformerState, rows: Tensor) -> None:
         """See `Decoder.select`."""
         for cache in state.caches:
             cache.select(rows)
-        state.conditioning = [
-            (
-                None if modulation is None else modulation.index_select(0, rows),
-                None
-                if prefix is None
-                else (prefix[0].index_select(0, rows), prefix[1].index_select(0, rows)),
-            )
-            for modulation, prefix in state.conditioning
-        ]
-        if state.last_modulation is not None:
-            state.last_modulation = state.last_modulation.index_select(0, rows)
-        if state.added is not None:
-            state.added = state.added.index_select(0, rows)
-
-
-def _injection(latent: int, size: int, std: float) -> nn.Linear:
-    linear = nn.Linear(latent, size)
-    with torch.no_grad():
-        linear.weight.normal_(std=std)
-        linear.bias.zero_()
-    return linear
+        state.conditioning = state.conditioning.select(rows)

@@ -56,6 +56,14 @@ CHOICES = {
     "last states of a GRU": replace(
         SMALL, encoder=encoders.Gru(layers=1, width=16, pooling="last"), decoder=GRU
     ),
+    **{
+        f"z enters by {way} alone": replace(SMALL, decoder=replace(SMALL.decoder, injection=way))
+        for way in ("film", "prefix", "embedding", "softmax", "product")
+    },
+    **{
+        f"z enters a GRU by {way} alone": replace(SMALL, decoder=replace(GRU, injection=way))
+        for way in ("embedding", "softmax")
+    },
 }
 
 
