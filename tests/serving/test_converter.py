@@ -1,5 +1,7 @@
 """A bundle of speech in an app: files of any rate in, the wanted voice out, mistakes said."""
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -206,3 +208,25 @@ def test_a_triton_repository_of_voices_with_names_is_one_model(
 ) -> None:
     write_triton_repository(bundle, tmp_path / "models")
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["seqvae"]
+
+
+def test_it_needs_no_torch(bundle: Bundle, tmp_path: Path) -> None:
+    write_audio(tmp_path / "talk.wav", babble(0.5, 22_050), 22_050)
+    # A None in sys.modules makes `import torch` raise ImportError.
+    program = (
+        "import sys\n"
+        "sys.modules.update(torch=None, torchaudio=None)\n"
+        "from pathlib import Path\n"
+        "from seqvae.serving.open_model import open_model\n"
+        "engine = open_model(Path(sys.argv[1])).engine\n"
+        "engine.warm_up(), engine.check_golden()\n"
+        "print(len(engine.convert(sys.argv[2], 'ben').samples))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(bundle.path), str(tmp_path / "talk.wav")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "8000"), done.stderr
