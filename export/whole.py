@@ -8,7 +8,8 @@
 
 Options are those of `seqvae.export.bundle_manifest.OPTIONS`; each has a default and need not be given.
 `ids` end with the end token where `complete`, and with zeros behind it. A text that is too long is
-read up to the model's limit; no rows give no rows. KL is that of the posterior, in nats.
+read up to the model's limit; no rows give no rows. KL is that of the posterior to the standard normal,
+whatever the prior, in nats.
 
 A language model reads nothing: neither text nor z, noise_scale and noise are inputs, mean and kl no
 outputs, and B is the greatest number of rows that an option has. Texts of one seed differ by `sample`.
