@@ -57,13 +57,17 @@ CHOICES = {
         SMALL, encoder=encoders.Gru(layers=1, width=16, pooling="last"), decoder=GRU
     ),
     **{
-        f"z enters by {way} alone": replace(SMALL, decoder=replace(SMALL.decoder, injection=way))
-        for way in ("film", "prefix", "embedding", "softmax", "product")
+        f"z enters by {decoder.injection} alone": replace(SMALL, decoder=decoder)
+        for decoder in (
+            decoders.Transformer(layers=2, width=16, heads=2, injection="film"),
+            decoders.Transformer(layers=2, width=16, heads=2, injection="prefix"),
+            decoders.Transformer(layers=2, width=16, heads=2, injection="embedding"),
+            decoders.Transformer(layers=2, width=16, heads=2, injection="softmax"),
+            decoders.Transformer(layers=2, width=16, heads=2, injection="product"),
+        )
     },
-    **{
-        f"z enters a GRU by {way} alone": replace(SMALL, decoder=replace(GRU, injection=way))
-        for way in ("embedding", "softmax")
-    },
+    "z is added to a GRU's inputs": replace(SMALL, decoder=replace(GRU, injection="embedding")),
+    "z is added to a GRU's states": replace(SMALL, decoder=replace(GRU, injection="softmax")),
 }
 
 
