@@ -42,9 +42,9 @@ def cells(base: Experiment) -> dict[str, Experiment]:
 
     found = {way: with_(replace(usual, injection=way)) for way in get_args(Injection)}
     for way in get_args(GruInjection):
-        # Wide as the Transformer: its parameters are about as many.
+        # A block of the Transformer has as many weights as two layers of a GRU of its width.
         name = "gru" if way == "default" else f"gru_{way}"
-        found[name] = with_(decoders.Gru(layers=2, width=usual.width, injection=way))
+        found[name] = with_(decoders.Gru(layers=2 * usual.layers, width=usual.width, injection=way))
     return found
 
 

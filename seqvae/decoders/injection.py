@@ -65,9 +65,9 @@ class Conditioning:
 class LowRankProduct(nn.Module):
     """A bilinear map of a state x and z: `up((down(norm(x)) + 1) * factor(z))`.
 
-    The tensor [H, H, D] of all products of x and z, with rank R (canonical decomposition), as in Liu et al. 2018
-    (arXiv 1806.00064, eq. 7) and, layer by layer, Hu et al. 2022 (DELLA, arXiv 2207.06130, section 3.2). The one
-    takes the place of the 1 appended to x there: z alone enters, too.
+    The tensor [H, H, D] of all products of x and z, held to rank R: after Liu et al. 2018 (arXiv 1806.00064) and,
+    in every layer, Hu et al. 2022 (DELLA, arXiv 2207.06130). The one stands for the 1 that they append to x:
+    z alone enters, too.
 
     Args:
         width: H.
