@@ -1,13 +1,18 @@
-"""The verb prepare: text and speech."""
+"""The verb prepare: text, speech and molecules."""
 
 from itertools import takewhile
+from typing import TYPE_CHECKING
 
 from seqvae.errors import UserError
 
+if TYPE_CHECKING:
+    from seqvae.data.corpus import Corpus
+
 USAGE = """usage: seqvae prepare text IN... DATA [options]      sentences, pairs, labels from text files and tables
        seqvae prepare speech IN... DATA [options]    recordings, by default a folder for each speaker
+       seqvae prepare molecules IN... DATA [options] SMILES from text files and tables, or moses
 
-`seqvae prepare text --help` and `seqvae prepare speech --help` list the options."""
+`seqvae prepare KIND --help` lists the options of each."""
 
 
 def prepare(argv: list[str]) -> None:
@@ -16,13 +21,10 @@ def prepare(argv: list[str]) -> None:
         print(USAGE)
         return
     kind = argv[0] if argv else "nothing"
-    if kind not in ("text", "speech"):
-        raise UserError(f"prepare what? known: text, speech; got {kind!r}")
-    arguments = inputs_and_out(kind, argv[1:])
-    if kind == "text":
-        _text(arguments)
-    else:
-        _speech(arguments)
+    verb = {"text": _text, "speech": _speech, "molecules": _molecules}.get(kind)
+    if verb is None:
+        raise UserError(f"prepare what? known: text, speech, molecules; got {kind!r}")
+    verb(inputs_and_out(kind, argv[1:]))
 
 
 def _text(argv: list[str]) -> None:
@@ -37,7 +39,26 @@ def _text(argv: list[str]) -> None:
         description="Turn text files into a corpus to train on: "
         "seqvae prepare text IN... OUT [options]; IN of - is standard input.",
     )
-    corpus = prepare_text(config)
+    _summary(prepare_text(config))
+
+
+def _molecules(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.data.molecules import PrepareMolecules, prepare_molecules
+
+    config = tyro.cli(
+        PrepareMolecules,
+        args=argv,
+        prog="seqvae prepare molecules",
+        description="Turn molecules into a corpus to train on: seqvae prepare molecules IN... OUT [options]; "
+        "IN of moses is the benchmark's training set. What is no molecule is counted and listed in "
+        "OUT/skipped_molecules.jsonl.",
+    )
+    _summary(prepare_molecules(config))
+
+
+def _summary(corpus: "Corpus") -> None:
     rows = [(name, len(corpus.split(name))) for name in corpus.meta["splits"]]
     print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
     print(f" sequences, {corpus.tokenizer.vocab_size:,} pieces")

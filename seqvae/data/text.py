@@ -98,6 +98,8 @@ def train_tokenizer(
     byte_fallback: bool = True,
     character_coverage: float = 0.9995,
     normaliser: Normaliser | None = None,
+    whole: Sequence[str] = (),
+    mark_start: bool = True,
 ) -> bytes:
     """Train a sentencepiece model; the same lines and settings give the same bytes.
 
@@ -108,6 +110,8 @@ def train_tokenizer(
         byte_fallback: spend 256 pieces on raw bytes, so that any text survives encoding.
         character_coverage: share of the characters that get a piece of their own; the rest are bytes or unknown.
         normaliser: the rule put into the model; default NFKC.
+        whole: strings that are always one piece, the longest that fits first.
+        mark_start: read every text as if a space stood before it, as words have one.
 
     Raises:
         UserError: the lines hold too few or too many different characters for `vocab_size`.
@@ -130,6 +134,11 @@ def train_tokenizer(
             "num_threads": _TRAINING_THREADS,
             "minloglevel": 2,
         }
+        # Only what is asked for: options that are named, even at their defaults, are written into the model.
+        if whole:
+            options["user_defined_symbols"] = list(whole)
+        if not mark_start:
+            options["add_dummy_prefix"] = False
         try:
             return _train(kept, vocab_size, options)
         except RuntimeError as error:
