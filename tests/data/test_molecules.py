@@ -1,6 +1,7 @@
 """`prepare molecules`: SMILES and SELFIES in, tokens that are atoms out."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_without_rdkit_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
     from seqvae.data.chemistry import chem
     from seqvae.data.molecules import PrepareMolecules, prepare_molecules
 
-    monkeypatch.setitem(__import__("sys").modules, "rdkit", None)
+    monkeypatch.setitem(sys.modules, "rdkit", None)
     chem.cache_clear()
     with pytest.raises(UserError, match=r"seqvae\[molecules\]"):
         prepare_molecules(PrepareMolecules((str(tmp_path / "a.smi"),), tmp_path / "out"))
