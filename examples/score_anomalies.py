@@ -2,9 +2,9 @@
 
     python examples/score_anomalies.py RUN LINES.txt [HOW_MANY]
 
-Ranks lines by nats per piece: the importance-weighted -log p(line), divided by its length so that
-long lines are not odd for being long. Beside it the KL, which is large where the whole line is
-unusual, and the most surprising pieces, which say where it goes wrong.
+Ranks lines by their misfit: what they cost beyond what z holds of them, in nats per piece, so that
+long lines are not odd for being long. Lines of another kind than the training texts have most of it.
+Beside it the KL and the most surprising pieces, which say where a line goes wrong.
 """
 
 import sys
@@ -20,10 +20,10 @@ def main(run: str, lines: str, how_many: str = "10") -> None:
     model.crop = True  # one endless line shall not stop the search: judge its beginning
     texts = [t for t in Path(lines).read_text(encoding="utf-8").splitlines() if t.strip()]
     scores = model.score(texts, samples=20)
-    usual = sorted(score.per_piece for score in scores)[len(scores) // 2] if scores else 0.0
+    usual = sorted(score.misfit for score in scores)[len(scores) // 2] if scores else 0.0
     print(f"{len(scores)} lines, the median costs {usual:.2f} nats a piece\n")
-    for score in sorted(scores, key=lambda s: -s.per_piece)[: int(how_many)]:
-        print(f"{score.per_piece:6.2f} nats a piece, KL {score.kl:5.1f}: {score.text}")
+    for score in sorted(scores, key=lambda s: -s.misfit)[: int(how_many)]:
+        print(f"{score.misfit:6.2f} nats a piece, KL {score.kl:5.1f}: {score.text}")
         odd = sorted(score.pieces, key=lambda piece: -piece.surprisal)[:3]
         # sentencepiece writes the space before a word as U+2581.
         pieces = [(piece.replace("\u2581", "_"), nats) for piece, nats in odd]

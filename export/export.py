@@ -37,6 +37,7 @@ def export_run(
     beam_size: int = 4,
     which: Literal["best", "last"] = "best",
     prior: Literal["fitted", "standard"] | None = None,
+    label: str | None = None,
     sentences: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -54,6 +55,7 @@ def export_run(
         beam_size: hypotheses of beam search.
         which: the best or the last weights.
         prior: of samples and scores, see `seqvae.training.load.load_text`.
+        label: of a conditional run, the one whose texts the bundle reads and writes.
         sentences: texts to compare with PyTorch, kept in the bundle as golden rows; by default
             some of the test split of the run's corpus, where it is at hand.
         overwrite: replace a bundle that is there.
@@ -72,7 +74,8 @@ def export_run(
     need_packages(tier)
     tell = progress or (lambda stage, part: None)
     tell("loading the run", 0.0)
-    model = load_text(run, which, prior=prior)
+    model = load_text(run, which, prior=prior, label=label)
+    model.need_label()
     settings = Settings(tier, opset, beam_size)
     with BundleWriter(Path(bundle), overwrite=overwrite) as writer:
         tell("exporting the parts", 0.05)

@@ -13,7 +13,9 @@ from seqvae.errors import UserError
 from seqvae.export.noise import Normals
 from seqvae.export.onnx_export import export_module
 from seqvae.priors import Prior
+from seqvae.priors.by_label import GaussianPrior
 from seqvae.priors.flow import FlowPrior
+from seqvae.priors.ladder import LadderPrior
 from seqvae.priors.mixture import MixturePrior, mixture_bounds, mixture_choose, mixture_log_prob
 from seqvae.priors.standard import StandardPrior
 from seqvae.priors.vamp import VampPrior
@@ -36,8 +38,10 @@ def export(prior: Prior, opset: int) -> "dict[str, onnx.ModelProto]":
         draw = Normals(prior.dimension)
     elif isinstance(prior, MixturePrior | VampPrior):
         draw, density = _MixtureSamples(prior), _MixtureDensity(prior)
+    elif isinstance(prior, LadderPrior | GaussianPrior):
+        draw, density = _FromNoise(prior), _Density(prior)
     elif isinstance(prior, FlowPrior):
-        draw, density = _FlowSamples(prior), _FlowDensity(prior)
+        draw, density = _FromNoise(prior), _FlowDensity(prior)
     else:
         raise UserError(f"export: no graph is written for the prior {type(prior).__name__}")
     inputs = {"seed": torch.arange(_ROWS)[:, None], "sample": torch.arange(_ROWS)[:, None]}
@@ -88,13 +92,22 @@ class _MixtureDensity(nn.Module):
         return mixture_log_prob(z, self.log_weights, self.means, self.log_variances)
 
 
-class _FlowSamples(nn.Module):
-    def __init__(self, prior: FlowPrior) -> None:
+class _FromNoise(nn.Module):
+    def __init__(self, prior: FlowPrior | LadderPrior | GaussianPrior) -> None:
         super().__init__()
         self.normals, self.prior = Normals(prior.dimension), prior
 
     def forward(self, seed: Tensor, sample: Tensor) -> Tensor:
         return self.prior.from_noise(self.normals(seed, sample))
+
+
+class _Density(nn.Module):
+    def __init__(self, prior: LadderPrior | GaussianPrior) -> None:
+        super().__init__()
+        self.prior = prior
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.prior.log_prob(z)
 
 
 class _FlowDensity(nn.Module):

@@ -4,7 +4,8 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from seqvae.config import Experiment, to_json
+from seqvae.config import Experiment
+from seqvae.config_json import to_json
 from seqvae.errors import UserError
 
 

@@ -25,7 +25,7 @@ from seqvae.export.speech_verify import SpeechReport, refuse_failures, verify_sp
 from seqvae.export.speech_vocoder import export_vocoder
 from seqvae.export.speech_whole import build_speech_graphs
 from seqvae.export.weights import save_parts
-from seqvae.model import CONTENT
+from seqvae.latent import CONTENT
 from seqvae.priors.hierarchical import HierarchicalPrior
 from seqvae.tasks.speech_model import SpeechModel
 from seqvae.tasks.voice import Voice

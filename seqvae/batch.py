@@ -16,6 +16,7 @@ class Batch:
     Attributes:
         values: what the decoder must produce. Text: token ids, shape [B, T], int64, each row
             `bos, tokens, eos, pad...`. Speech: natural log-mel frames, shape [B, T, mels], float32.
+            Frames of numbers: as the corpus has them, shape [B, T, F], float32.
         lengths: steps of each row that are not padding (bos and eos counted), shape [B].
         labels: class of each row (of speech: the speaker), shape [B], or None.
         source: what the encoder reads (of speech: that of the content), shaped as `values` but for
@@ -73,6 +74,23 @@ class Batch:
             move(self.items),
             move(self.pitch),
             move(self.heard),
+        )
+
+    def select(self, rows: Tensor) -> "Batch":
+        """Some rows [R], as wide as they were."""
+
+        def chosen(x: Tensor | None) -> Tensor | None:
+            return None if x is None else x[rows]
+
+        return Batch(
+            self.values[rows],
+            self.lengths[rows],
+            chosen(self.labels),
+            chosen(self.source),
+            chosen(self.source_lengths),
+            chosen(self.items),
+            chosen(self.pitch),
+            chosen(self.heard),
         )
 
     def with_source(self, values: np.ndarray, lengths: np.ndarray) -> "Batch":

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +14,32 @@ USAGE = """seqvae: sequence variational autoencoders that do not collapse
 
   seqvae prepare text IN... DATA         read text files, train a tokenizer, write a corpus
   seqvae prepare speech IN... DATA       read recordings, a folder for each speaker, write a corpus
-  seqvae train DATA RUN [--rate RATE]    train (or go on with) a model of text or of speech
+  seqvae prepare frames IN... DATA       read arrays, images as rows, time series, write a corpus
+  seqvae train DATA RUN [--rate RATE]    train (or go on with) a model of text, of speech or of frames
   seqvae fit-prior RUN                   learn where a trained model's sentences lie, to sample from there
   seqvae evaluate RUN                    likelihood, information, reconstruction on the test split
   seqvae report RUN                      one HTML page: does the latent carry information?
   seqvae sample RUN                      write new sentences
   seqvae reconstruct RUN TEXT...         encode sentences and write them again
   seqvae paraphrase RUN TEXT...          other sentences from around each sentence's latent
+  seqvae transfer RUN TEXT... --to LABEL sentences of one label said again under another
   seqvae interpolate RUN FROM TO         walk from one sentence to another
   seqvae denoise RUN TEXT...             repair corrupted sentences
   seqvae score RUN TEXT...               how surprising sentences are, in nats, piece by piece
+  seqvae embed RUN IN... -o OUT          a vector for each text of files (.parquet, .npy, .jsonl)
   seqvae convert RUN SOUND... --voice V  say what was recorded in another voice
   seqvae vocoder DATA OUT                train what turns frames into sound, on prepared recordings
   seqvae export RUN BUNDLE               ONNX files that an app calls once, compared with PyTorch
   seqvae serve BUNDLE                    a server and a page for a bundle
+  seqvae molecules WHAT RUN              sample, score, optimize, walk, anomalies, draw
   seqvae bench kernels                   time the kernels against PyTorch's, from a checkout
   seqvae demo text                       all of the above on public-domain text, in minutes
   seqvae demo speech                     the same on four synthetic voices
+  seqvae demo molecules                  MOSES: new molecules, its table, a search for better ones
 
 `seqvae VERB --help` explains each. TEXT of - reads lines from standard input. Where RUN is of speech
-sample, reconstruct, interpolate, denoise and score read and write sound: `seqvae VERB RUN --help`.
+sample, reconstruct, interpolate, denoise and score read and write sound, where it is of frames arrays and
+pictures: `seqvae VERB RUN --help`.
 """
 
 
@@ -123,7 +130,7 @@ def _demo(argv: list[str]) -> None:
 
     kind = argv[0] if argv else "nothing"
     if kind in ("-h", "--help"):
-        print("seqvae demo text | speech: see seqvae demo text --help, seqvae demo speech --help")
+        print("seqvae demo text | speech | molecules: see seqvae demo text --help and so on")
     elif kind == "text":
         from seqvae.tasks.demo import demo_text
 
@@ -132,8 +139,12 @@ def _demo(argv: list[str]) -> None:
         from seqvae.tasks.demo_speech import demo_speech
 
         tyro.cli(demo_speech, args=argv[1:], prog="seqvae demo speech")
+    elif kind == "molecules":
+        from seqvae.tasks.demo_molecules import demo_molecules
+
+        tyro.cli(demo_molecules, args=argv[1:], prog="seqvae demo molecules")
     else:
-        raise UserError(f"demo of what? known: text, speech; got {kind!r}")
+        raise UserError(f"demo of what? known: text, speech, molecules; got {kind!r}")
 
 
 def _bench(argv: list[str]) -> None:
@@ -168,24 +179,29 @@ def _serve(argv: list[str]) -> None:
 
 
 def _task(name: str) -> Callable[[list[str]], None]:
-    """A verb that uses a trained run, of text or of speech; torch is imported when it runs."""
+    """A verb that uses a trained run, whatever it is of; torch is imported when it runs."""
 
     def verb(argv: list[str]) -> None:
-        from seqvae.training import is_speech
+        from seqvae.training import kind_of
 
         # Options may stand before the run, so it is known by what is in it. Not `Path.is_file`: of a
         # sentence of 300 letters it says that the name is too long.
         run = next((w for w in argv if os.path.isfile(os.path.join(w, "config.json"))), None)
-        if run is not None and is_speech(run) and name != "paraphrase":
-            from seqvae import cli_speech
-
-            getattr(cli_speech, name)(argv)
-            return
-        from seqvae import cli_tasks
-
-        getattr(cli_tasks, name)(argv)
+        kind = "text" if run is None else kind_of(run)
+        names = {"text": "cli_tasks", "speech": "cli_speech", "frames": "cli_frames"}
+        module = import_module(f"seqvae.{names[kind]}")
+        if not hasattr(module, name):
+            # Only of texts: its verb says so of the run.
+            module = import_module("seqvae.cli_tasks")
+        getattr(module, name)(argv)
 
     return verb
+
+
+def _molecules(argv: list[str]) -> None:
+    from seqvae.cli_molecules import molecules
+
+    molecules(argv)
 
 
 def _convert(argv: list[str]) -> None:
@@ -204,12 +220,15 @@ VERBS: dict[str, Callable[[list[str]], Any]] = {
     "sample": _task("sample"),
     "reconstruct": _task("reconstruct"),
     "paraphrase": _task("paraphrase"),
+    "transfer": _task("transfer"),
     "interpolate": _task("interpolate"),
     "denoise": _task("denoise"),
     "score": _task("score"),
+    "embed": _task("embed"),
     "convert": _convert,
     "export": _export,
     "serve": _serve,
+    "molecules": _molecules,
     "bench": _bench,
     "demo": _demo,
 }

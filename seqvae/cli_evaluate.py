@@ -1,14 +1,14 @@
-"""`seqvae evaluate`, for runs of text and of speech."""
+"""`seqvae evaluate`, for runs of text, of speech and of frames."""
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import tyro
 
-from seqvae.training import is_speech
+from seqvae.training import kind_of
 from seqvae.training.load import Expected
 
 
@@ -16,8 +16,13 @@ def evaluate(argv: list[str]) -> None:
     """`seqvae evaluate`, its arguments parsed from `argv`."""
     # Options may stand before the run, so it is known by what is in it.
     run = next((word for word in argv if (Path(word) / "config.json").is_file()), None)
-    command = _speech if run is not None and is_speech(run) else _text
-    tyro.cli(command, args=argv, prog="seqvae evaluate")
+    kind = "text" if run is None else kind_of(run)
+    commands: dict[str, Callable[..., None]] = {
+        "text": _text,
+        "speech": _speech,
+        "frames": _frames,
+    }
+    tyro.cli(commands[kind], args=argv, prog="seqvae evaluate")
 
 
 def _text(
@@ -30,6 +35,7 @@ def _text(
     device: str = "cpu",
     seed: int = 0,
     prior: Expected | None = None,
+    widen: float | None = None,
     json_only: bool = False,
 ) -> None:
     """Measure a run: likelihood (importance-weighted), information in z, reconstruction.
@@ -47,21 +53,26 @@ def _text(
         seed: fixes all samples.
         prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior` left
             it, and the likelihood under the standard one beside it.
+        widen: nats added to the log-variances that samples of the likelihood are drawn with; by default 0, and
+            of objectives that leave posteriors too narrow for it (mmd, info, adversarial) what is tightest on
+            the validation split.
         json_only: print JSON instead of the table.
     """
     from seqvae.data.corpus import Corpus
     from seqvae.evaluation.evaluate import evaluate
+    from seqvae.evaluation.proposal import run_width
     from seqvae.priors import Standard
     from seqvae.training import load_text
 
     model = load_text(run, which, device, prior)
+    corpus = Corpus.open(data or model.info["experiment"].data)
     beside = {}
     if "fitted_prior" in model.info:
         dimension = model.need_latent("evaluate").dimension
         beside["standard"] = Standard().build(dimension)
     result = evaluate(
         model.model,
-        Corpus.open(data or model.info["experiment"].data),
+        corpus,
         split,
         samples=samples,
         limit=limit,
@@ -69,6 +80,7 @@ def _text(
         max_length=model.info["experiment"].model.max_length,
         pairs=bool(model.info["pairs"]),
         beside=beside,
+        widen=run_width(model, corpus) if widen is None else widen,
     )
     _tell(result, run / f"evaluation-{split}.json", json_only)
 
@@ -125,6 +137,40 @@ def _speech(
         referees=referees,
         seed=seed,
     )
+    _tell(result, run / f"evaluation-{split}.json", json_only)
+
+
+def _frames(
+    run: tyro.conf.Positional[Path],
+    data: Path | None = None,
+    split: str = "test",
+    samples: int = 500,
+    limit: int | None = None,
+    which: Literal["best", "last"] = "best",
+    device: str = "cpu",
+    seed: int = 0,
+    json_only: bool = False,
+) -> None:
+    """Measure a run on frames: likelihood (importance-weighted), information in z, reconstruction.
+
+    Args:
+        run: a trained run on frames.
+        data: corpus to measure on; by default the one the run was trained on.
+        split: train, valid or test.
+        samples: K of the importance-weighted likelihood.
+        limit: use only this many sequences.
+        which: best or last weights.
+        device: where to compute.
+        seed: fixes all samples.
+        json_only: print JSON instead of the table.
+    """
+    from seqvae.data.frames.corpus import FramesCorpus
+    from seqvae.evaluation.frames import evaluate_frames
+    from seqvae.training import load_frames
+
+    model = load_frames(run, which, device)
+    corpus = FramesCorpus.open(data or model.info["experiment"].data)
+    result = evaluate_frames(model.model, corpus, split, samples=samples, limit=limit, seed=seed)
     _tell(result, run / f"evaluation-{split}.json", json_only)
 
 

@@ -22,6 +22,7 @@ def export(argv: list[str]) -> None:
         beam_size: int = 4,
         which: Literal["best", "last"] = "best",
         prior: Literal["fitted", "standard"] | None = None,
+        label: str | None = None,
         corpus_rows: bool = True,
         vocoder: Path | None = None,
         overwrite: bool = False,
@@ -50,6 +51,7 @@ def export(argv: list[str]) -> None:
             which: best or last weights.
             prior: of a text run, the fitted one or the standard one; by default the fitted one where
                 `seqvae fit-prior` left it.
+            label: of a conditional run of texts, the one whose texts the bundle reads and writes.
             corpus_rows: keep a few sentences of the corpus's test split in the bundle, as
                 inputs with known outputs.
             vocoder: of a speech run, a folder written by `seqvae vocoder`; by default the run's own, or
@@ -63,11 +65,17 @@ def export(argv: list[str]) -> None:
             bundle = Bundle.open(paths[0])
         elif len(paths) == 2:
             from seqvae.export.verify import COLUMNS, table
-            from seqvae.training.load import is_speech
+            from seqvae.training.load import kind_of
 
             columns, run, out = COLUMNS, paths[0], paths[1]
+            kind = kind_of(run)
+            if kind == "frames":
+                raise UserError(
+                    f"{run} is a run on frames, of which there are no bundles: use it from Python, "
+                    "seqvae.load(RUN).encode and decode"
+                )
             with _Bar() as bar:
-                if is_speech(run):
+                if kind == "speech":
                     from seqvae.export.speech_export import export_speech_run
                     from seqvae.export.speech_verify import COLUMNS as columns
 
@@ -92,6 +100,7 @@ def export(argv: list[str]) -> None:
                         beam_size=beam_size,
                         which=which,
                         prior=prior,
+                        label=label,
                         sentences=None if corpus_rows else (),
                         overwrite=overwrite,
                         progress=bar.show,

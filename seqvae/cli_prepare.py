@@ -1,16 +1,20 @@
-"""The verb prepare: text, speech and molecules."""
+"""The verb prepare: text, speech, molecules, frames and digits."""
 
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from seqvae.errors import UserError
 
 if TYPE_CHECKING:
     from seqvae.data.corpus import Corpus
+    from seqvae.data.frames.corpus import FramesCorpus
 
 USAGE = """usage: seqvae prepare text IN... DATA [options]      sentences, pairs, labels from text files and tables
        seqvae prepare speech IN... DATA [options]    recordings, by default a folder for each speaker
        seqvae prepare molecules IN... DATA [options] SMILES from text files and tables, or moses
+       seqvae prepare frames IN... DATA [options]    arrays, images as rows, time series: .npy .npz .csv .parquet idx
+       seqvae prepare digits DATA [options]          handwritten digits, scikit-learn's or MNIST
 
 `seqvae prepare KIND --help` lists the options of each."""
 
@@ -21,10 +25,14 @@ def prepare(argv: list[str]) -> None:
         print(USAGE)
         return
     kind = argv[0] if argv else "nothing"
-    verb = {"text": _text, "speech": _speech, "molecules": _molecules}.get(kind)
-    if verb is None:
-        raise UserError(f"prepare what? known: text, speech, molecules; got {kind!r}")
-    verb(inputs_and_out(kind, argv[1:]))
+    verbs = {"text": _text, "speech": _speech, "molecules": _molecules, "frames": _frames}
+    if kind == "digits":
+        _digits(argv[1:])
+        return
+    if kind not in verbs:
+        known = ", ".join([*verbs, "digits"])
+        raise UserError(f"prepare what? known: {known}; got {kind!r}")
+    verbs[kind](inputs_and_out(kind, argv[1:]))
 
 
 def _text(argv: list[str]) -> None:
@@ -56,6 +64,48 @@ def _molecules(argv: list[str]) -> None:
         "OUT/skipped_molecules.jsonl.",
     )
     _summary(prepare_molecules(config))
+
+
+def _frames(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.data.frames.prepare import PrepareFrames, prepare_frames
+
+    config = tyro.cli(
+        PrepareFrames,
+        args=argv,
+        prog="seqvae prepare frames",
+        description="Turn arrays, images or time series into a corpus to train on: seqvae prepare frames IN... OUT "
+        "[options]. Sequences that cannot be used are counted and listed in OUT/skipped.jsonl.",
+    )
+    _summary_of_frames(prepare_frames(config))
+
+
+def _digits(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.data.frames.digits import PrepareDigits, prepare_digits
+
+    if argv and not argv[0].startswith("-"):
+        argv = ["--out", *argv]
+    config = tyro.cli(
+        PrepareDigits,
+        args=argv,
+        prog="seqvae prepare digits",
+        description="Turn handwritten digits into a corpus to train on: seqvae prepare digits OUT [options].",
+    )
+    if config.out == Path():
+        raise UserError("prepare digits OUT: name the folder to write")
+    _summary_of_frames(prepare_digits(config))
+
+
+def _summary_of_frames(corpus: "FramesCorpus") -> None:
+    rows = [(name, entry["sequences"]) for name, entry in corpus.meta["splits"].items()]
+    print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
+    print(
+        f" sequences of up to {corpus.longest} frames of {corpus.features}, from {corpus.least:g} to "
+        f"{corpus.greatest:g}, {len(corpus.labels)} labels"
+    )
 
 
 def _summary(corpus: "Corpus") -> None:

@@ -237,6 +237,8 @@ def score(argv: list[str]) -> None:
     ) -> None:
         """Say how surprising sounds are, in nats per frame; high scores are anomalies.
 
+        worst is the mean over the quarter of a second that surprises most; compare it with that of usual sounds.
+
         Args:
             run: a trained speech run.
             sources: sound files, and folders of them.
@@ -251,7 +253,7 @@ def score(argv: list[str]) -> None:
         errors: list[tuple[Path, str]] = []
         jobs = plan(sources, Path("."), existing="replace").jobs
         if not json_lines:
-            print("    nats  = frames + content +  style   seconds  sound")
+            print("    nats  = frames + content +  style     worst   seconds  sound")
         for job in jobs:
             try:
                 found = model.score(job.source, own, samples=samples, seed=seed)
@@ -260,11 +262,12 @@ def score(argv: list[str]) -> None:
                 continue
             if json_lines:
                 track = [round(value, 4) for value in found.track.tolist()]
-                print(json.dumps({**dataclasses.asdict(found), "track": track}))
+                figures = {**dataclasses.asdict(found), "worst": found.worst, "track": track}
+                print(json.dumps(figures))
                 continue
             print(
                 f"{found.nats:8.2f}  {found.reconstruction:8.2f}  {found.content:8.2f} "
-                f"{found.style:8.3f}  {found.seconds:8.2f}  {found.name}"
+                f"{found.style:8.3f}  {found.worst:8.2f}  {found.seconds:8.2f}  {found.name}"
             )
         _end(errors)
 

@@ -24,6 +24,17 @@ def _texts(given: tuple[str, ...]) -> list[str]:
     return texts
 
 
+def _known(path: Path) -> tuple[list[str], list[str] | None]:
+    """Texts of a file, and their labels where every line has one behind a tab."""
+    try:
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--known {path}: not a file of texts ({error})") from None
+    rows = [line.partition("\t") for line in lines]
+    labels = [label.strip() for _, _, label in rows]
+    return [text for text, _, _ in rows], labels if labels and all(labels) else None
+
+
 def sample(argv: list[str]) -> None:
     """`seqvae sample`, its arguments parsed from `argv`."""
 
@@ -31,6 +42,7 @@ def sample(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path],
         n: int = 10,
         device: str = "cpu",
+        label: str | None = None,
         prior: Expected | None = None,
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(strategy="sample"),  # noqa: B008
     ) -> None:
@@ -40,11 +52,12 @@ def sample(argv: list[str]) -> None:
             run: a trained run.
             n: how many.
             device: where to compute.
+            label: of a conditional run: the one whose texts are read and written.
             prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior`
                 left it.
             decoding: how tokens are chosen.
         """
-        for text in load_text(run, device=device, prior=prior).sample(n, decoding):
+        for text in load_text(run, device=device, label=label, prior=prior).sample(n, decoding):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae sample")
@@ -57,6 +70,7 @@ def reconstruct(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path],
         texts: tyro.conf.Positional[tuple[str, ...]],
         device: str = "cpu",
+        label: str | None = None,
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
     ) -> None:
         """Encode sentences and write them again from the posterior mean.
@@ -65,9 +79,12 @@ def reconstruct(argv: list[str]) -> None:
             run: a trained run.
             texts: sentences, or - for standard input.
             device: where to compute.
+            label: of a conditional run: the one whose texts are read and written.
             decoding: how tokens are chosen.
         """
-        for text in load_text(run, device=device).reconstruct(_texts(texts), decoding=decoding):
+        for text in load_text(run, device=device, label=label).reconstruct(
+            _texts(texts), decoding=decoding
+        ):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae reconstruct")
@@ -80,6 +97,7 @@ def denoise(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path],
         texts: tyro.conf.Positional[tuple[str, ...]],
         device: str = "cpu",
+        label: str | None = None,
     ) -> None:
         """Repair corrupted sentences (train with --noise.drop, --noise.blank... for this).
 
@@ -87,8 +105,9 @@ def denoise(argv: list[str]) -> None:
             run: a run trained with noise on the encoder's input.
             texts: sentences, or - for standard input.
             device: where to compute.
+            label: of a conditional run: the one whose texts are read and written.
         """
-        for text in load_text(run, device=device).denoise(_texts(texts)):
+        for text in load_text(run, device=device, label=label).denoise(_texts(texts)):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae denoise")
@@ -103,6 +122,7 @@ def interpolate(argv: list[str]) -> None:
         end: tyro.conf.Positional[str],
         steps: int = 7,
         device: str = "cpu",
+        label: str | None = None,
     ) -> None:
         """Walk from one sentence to another through the latent space.
 
@@ -112,8 +132,9 @@ def interpolate(argv: list[str]) -> None:
             end: last sentence.
             steps: sentences to write, the two ends' reconstructions included.
             device: where to compute.
+            label: of a conditional run: the one whose texts are read and written.
         """
-        for text in load_text(run, device=device).interpolate(start, end, steps=steps):
+        for text in load_text(run, device=device, label=label).interpolate(start, end, steps=steps):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae interpolate")
@@ -128,6 +149,7 @@ def paraphrase(argv: list[str]) -> None:
         n: int = 5,
         noise_scale: float = 1.0,
         device: str = "cpu",
+        label: str | None = None,
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
     ) -> None:
         """Write other sentences from around each sentence's latent, best first.
@@ -138,9 +160,10 @@ def paraphrase(argv: list[str]) -> None:
             n: candidates for each.
             noise_scale: distance from the sentence: 0 reconstructs, 1 is the posterior's own width.
             device: where to compute.
+            label: of a conditional run: the one whose texts are read and written.
             decoding: how tokens are chosen.
         """
-        results = load_text(run, device=device).paraphrase(
+        results = load_text(run, device=device, label=label).paraphrase(
             _texts(texts), n=n, noise_scale=noise_scale, decoding=decoding
         )
         for result in results:
@@ -151,6 +174,36 @@ def paraphrase(argv: list[str]) -> None:
     tyro.cli(command, args=argv, prog="seqvae paraphrase")
 
 
+def transfer(argv: list[str]) -> None:
+    """`seqvae transfer`, its arguments parsed from `argv`."""
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        texts: tyro.conf.Positional[tuple[str, ...]],
+        to: str,
+        source: Annotated[str | None, tyro.conf.arg(name="from")] = None,
+        device: str = "cpu",
+        decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
+    ) -> None:
+        """Say sentences again under another label: in another style, with what else they say kept.
+
+        The run is one trained with --model.conditional on a corpus prepared with --label COLUMN.
+
+        Args:
+            run: a trained conditional run.
+            texts: sentences, or - for standard input.
+            to: the wanted label.
+            source: the sentences' label; by default for each the one under which it is most probable.
+            device: where to compute.
+            decoding: how tokens are chosen.
+        """
+        model = load_text(run, device=device)
+        for text in model.transfer(_texts(texts), to, source, decoding):
+            print(text)
+
+    tyro.cli(command, args=argv, prog="seqvae transfer")
+
+
 def score(argv: list[str]) -> None:
     """`seqvae score`, its arguments parsed from `argv`."""
 
@@ -159,28 +212,111 @@ def score(argv: list[str]) -> None:
         texts: tyro.conf.Positional[tuple[str, ...]],
         samples: int = 100,
         device: str = "cpu",
+        label: str | None = None,
         prior: Expected | None = None,
+        known: Path | None = None,
         json_lines: bool = False,
     ) -> None:
         """Say how surprising sentences are, in nats; high scores are anomalies.
+
+        nll is -log p(sentence), which grows with its length: compare sentences by the figures per piece. Of these
+        misfit is the reconstruction per piece: high where the latent cannot hold what a text says. Told what is
+        --known, odd joins it with the distance to known texts, in deviations; on short questions this told best, of
+        all these figures, what is of another kind (docs/anomalies.md).
 
         Args:
             run: a trained run.
             texts: sentences, or - for standard input.
             samples: K of the importance-weighted likelihood.
             device: where to compute.
+            label: of a conditional run: the one whose texts are read and written.
             prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior`
                 left it.
+            known: file of usual texts, a line each, such as those of the training; behind a tab on every line may
+                stand what the text is about, which helps.
             json_lines: print one JSON object a sentence, with every piece's surprisal.
         """
-        model = load_text(run, device=device, prior=prior)
-        for score in model.score(_texts(texts), samples=samples):
+        model = load_text(run, device=device, label=label, prior=prior)
+        scores = model.score(_texts(texts), samples=samples)
+        odd: list[float | None] = [None] * len(scores)
+        if known is not None:
+            odd = [*model.reference(*_known(known)).oddity(scores).tolist()]
+        for score, oddity in zip(scores, odd, strict=True):
             if json_lines:
-                print(json.dumps(dataclasses.asdict(score)))
+                more = {} if oddity is None else {"odd": oddity}
+                print(json.dumps({**dataclasses.asdict(score), **more}))
                 continue
+            told = "" if oddity is None else f"odd {oddity:6.2f}  "
             print(
-                f"nll {score.nll_iw:7.2f}  elbo {score.elbo:7.2f}  kl {score.kl:6.2f}  {score.text}"
+                f"{told}nll {score.nll_iw:7.2f}  elbo {score.elbo:7.2f}  kl {score.kl:6.2f}  "
+                f"per piece {score.per_piece:5.2f}  misfit {score.misfit:5.2f}  {score.text}"
             )
             print("   " + " ".join(f"{piece}/{nats:.1f}" for piece, nats in score.pieces))
 
     tyro.cli(command, args=argv, prog="seqvae score")
+
+
+def embed(argv: list[str]) -> None:
+    """`seqvae embed`, its arguments parsed from `argv`."""
+
+    def command(
+        run: tyro.conf.Positional[Path],
+        inputs: tyro.conf.Positional[tuple[str, ...]],
+        out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+        field: str = "text",
+        id: str | None = None,
+        header: bool = True,
+        sample: bool = False,
+        seed: int = 0,
+        log_variance: bool = False,
+        crop: bool = False,
+        overwrite: bool = False,
+        device: str = "cpu",
+        label: str | None = None,
+    ) -> None:
+        """Write a vector for each text: seqvae embed RUN IN... -o vectors.parquet (or .npy, .jsonl).
+
+        The vector is the posterior mean: texts that say alike lie near each other, for search, clustering or a
+        classifier of few labels. Lines that cannot be read are counted, and the first ten are named.
+
+        Args:
+            run: a trained run.
+            inputs: files, folders or -: text (a line each), .csv, .tsv, .jsonl, .parquet, each also .gz.
+            out: file to write; the ending says the format. .npy has the vectors alone.
+            field: column of the text in tables; without a header columns are called 1, 2, ...
+            id: column of tables that becomes the id; by default it is FILE:LINE.
+            header: the first row of .csv and .tsv has the names.
+            sample: draw from the posterior instead of taking its mean.
+            seed: of the samples.
+            log_variance: write the posterior's log-variances too: how sure each coordinate is.
+            crop: embed the beginning of texts that are too long, instead of skipping them.
+            overwrite: replace OUT.
+            device: where to compute.
+            label: of a conditional run: the one whose texts are read and written.
+        """
+        from tqdm import tqdm
+
+        from seqvae.tasks.embed import embed_files
+
+        model = load_text(run, device=device, label=label)
+        model.crop = crop
+        with tqdm(unit="B", unit_scale=True, disable=None, desc="read") as bar:
+            done = embed_files(
+                model,
+                inputs,
+                out,
+                field=field,
+                key=id,
+                header=header,
+                seed=seed if sample else None,
+                log_variance=log_variance,
+                overwrite=overwrite,
+                on_bytes=bar.update,
+            )
+        for reason, count in done.skipped.items():
+            print(f"{count:,} skipped: {reason}", file=sys.stderr)
+        for entry in done.entries[:10]:
+            print(f"  {entry['source']}:{entry['line']} {entry['reason']}", file=sys.stderr)
+        print(f"{out}: {done.texts:,} vectors of {done.dimension}")
+
+    tyro.cli(command, args=argv, prog="seqvae embed")

@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 USAGE = """usage: seqvae train DATA RUN [options]
 
 Train a model on what `seqvae prepare` wrote to DATA, or go on with the run in RUN where it stopped: a run that
-was killed ends as if it had not been. Whether DATA is text or speech is seen from it.
+was killed ends as if it had not been. Whether DATA is text, speech or frames is seen from it.
 
   text     --rate NATS        nats that the latent carries of each sequence [8]; the controller holds it
            --latent none      the same decoder without a latent: the language model to compare with
            --noise.drop 0.1   ... a denoiser: words are dropped from what the encoder reads
+           objective:mmd      all sentences together match the prior, each keeps its say (WAE); also objective:info
+           --noise.drop 0.3 objective:adversarial
+                              ... judged by a discriminator (AAE), and with dropped words to restore (DAAE)
 
   speech   --rate BITS        bits per second that the content carries [800]; more is clearer speech, less keeps
                               less of the source's voice in a conversion (300 to 1000)
@@ -26,7 +29,17 @@ was killed ends as if it had not been. Whether DATA is text or speech is seen fr
                               a denoiser: noise is mixed into what the encoders read
            then               seqvae vocoder DATA RUN/vocoder: ten minutes on one core, clearer than Griffin-Lim
 
-  both     --preset           tiny [default] for a CPU, small or base for a GPU
+  frames   --rate NATS        nats that the latent carries of each sequence; by default as many as the bound likes
+           --model.autoregressive
+                              each frame is written given those before it, not all at once
+           --model.conditional
+                              decoder and posterior are told each sequence's label
+           model.likelihood:laplace, normal
+                              for numbers that are not from 0 to 1; bernoulli is the default
+           --model.noise.gaussian 0.5
+                              a denoiser: the encoder reads noisy frames
+
+  all      --preset           tiny [default] for a CPU, small or base for a GPU
            --steps, --epochs  how long
            --overwrite        start afresh in RUN
 
@@ -47,10 +60,8 @@ def train(argv: list[str]) -> None:
     if data is None and (not argv or {"-h", "--help"} & set(argv)):
         print(USAGE)
         return
-    if data is not None and modality_of(data) == "speech":
-        _speech(argv)
-    else:
-        _text(argv)
+    kind = "text" if data is None else modality_of(data)
+    {"text": _text, "speech": _speech, "frames": _frames}[kind](argv)
 
 
 def fit_prior(argv: list[str]) -> None:
@@ -197,6 +208,66 @@ def _speech(argv: list[str]) -> None:
     experiment = Experiment(
         data=str(given.data),
         run=str(given.run),
+        objective=objective,
+        model=given.model,
+        training=given.training,
+        seed=given.seed,
+    )
+    train(experiment, overwrite=given.overwrite)
+
+
+def _frames(argv: list[str]) -> None:
+    import tyro
+
+    from seqvae.config import Experiment, Preset, Training
+    from seqvae.config_frames import Frames
+    from seqvae.objectives import RateTarget, TextObjectiveChoice
+    from seqvae.preset_frames import frames_preset
+    from seqvae.training import train
+
+    name = _preset(argv)
+    base = frames_preset(name)
+    usual = cast(TextObjectiveChoice, base.objective)
+
+    @dataclasses.dataclass(frozen=True)
+    class Train:
+        """Train a model on prepared frames, or go on with a run where it stopped.
+
+        One latent vector for each sequence. By default all frames are written at once and the bound alone
+        decides how much the vector carries; --rate holds it.
+        """
+
+        data: tyro.conf.Positional[Path]
+        """Folder written by `seqvae prepare`."""
+        run: tyro.conf.Positional[Path]
+        """Folder for the run; one that exists is resumed."""
+        rate: float | None = None
+        """Nats per sequence that the latent shall carry; sets objective:rate-target."""
+        preset: Preset = name
+        """Size: tiny trains on a CPU, small and base want a GPU."""
+        latent: Literal["vae", "none"] = "vae"
+        """none: the same decoder without a latent, to compare with; it must be autoregressive."""
+        seed: int = 0
+        """Seed of everything random."""
+        overwrite: bool = False
+        """Delete what the run folder holds and start afresh."""
+        training: Annotated[Training, tyro.conf.arg(name="")] = base.training
+        model: Frames = base.frames
+        objective: TextObjectiveChoice = usual
+
+    given = tyro.cli(Train, args=argv, prog="seqvae train")
+    objective = given.objective
+    if given.rate is not None:
+        if objective != usual and not isinstance(objective, RateTarget):
+            raise UserError("--rate sets the objective rate-target; leave out one of the two")
+        if not given.rate > 0:
+            raise UserError(f"--rate must be above 0 nats, got {given.rate:g}")
+        held = objective if isinstance(objective, RateTarget) else RateTarget(floor=0.5)
+        objective = dataclasses.replace(held, rate=given.rate)
+    experiment = Experiment(
+        data=str(given.data),
+        run=str(given.run),
+        latent=given.latent,
         objective=objective,
         model=given.model,
         training=given.training,

@@ -1,27 +1,30 @@
 """What a run is made of: frozen dataclasses = the command line = the JSON beside the weights."""
 
-import dataclasses
 import json
-import types
-import typing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 from seqvae import decoders, encoders
+from seqvae.conditioning import Conditioning
+from seqvae.config_frames import Frames
+from seqvae.config_json import from_json, to_json
 from seqvae.config_speech import Speech
+from seqvae.data.folder import Modality
 from seqvae.data.noise import Noise
-from seqvae.decoders import DecoderChoice
+from seqvae.decoders import Decoder, DecoderChoice
 from seqvae.encoders import EncoderChoice
 from seqvae.errors import UserError
+from seqvae.latent import Latent
 from seqvae.likelihoods import Categorical, LikelihoodChoice
-from seqvae.model import Latent, SequenceVAE
+from seqvae.model import SequenceVAE
 from seqvae.nn.transformer import token_embedding
 from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
-from seqvae.objectives.pairs import check_objective
+from seqvae.objectives.pairs import check_objective, check_without_latent
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
-from seqvae.priors.pairs import build_prior, check_prior
+from seqvae.priors.by_label import ByLabelPrior
+from seqvae.priors.pairs import build_prior, check_conditional, check_levels, check_prior
 from seqvae.priors.vamp import VampPrior
 
 RUN_FORMAT = 1
@@ -48,9 +51,38 @@ class Model:
     """Whether the encoder reads the decoder's token embedding or has its own."""
     max_length: int = 128
     """Longest sequence in tokens, start and end included; longer ones are skipped and counted."""
+    conditional: bool = False
+    """Whether encoder, prior and decoder are told each text's label, so that z holds what else there is:
+    texts of a wanted label, and texts moved from one to another (`seqvae transfer`)."""
+    label_width: int = 16
+    """Size of a label's vector."""
+    label_prior: Literal["learned", "shared"] = "learned"
+    """Of a conditional model: a Gaussian for each label, learned, or `prior` for all."""
 
-    def build(self, vocabulary: int, *, latent: bool = True) -> SequenceVAE:
-        """The model for `vocabulary` pieces; without `latent` the same decoder alone."""
+    def __post_init__(self) -> None:
+        """Refuse what a conditional model cannot have, naming the flags."""
+        if not self.conditional:
+            return
+        if not 1 <= self.label_width <= 65_536:
+            raise UserError(f"label_width must be from 1 to 65536, got {self.label_width}")
+        check_conditional(self.posterior, self.prior, self.label_prior)
+        if getattr(self.decoder, "levels", 1) > 1:
+            raise UserError(
+                "--model.conditional and decoder levels above 1 do not go together: the label is no level of z; "
+                "leave out one of the two"
+            )
+
+    def build(self, vocabulary: int, *, latent: bool = True, labels: int = 0) -> SequenceVAE:
+        """The model for `vocabulary` pieces; without `latent` the same decoder alone.
+
+        Args:
+            vocabulary: pieces.
+            latent: whether there is a z.
+            labels: how many there are, for a conditional model.
+
+        Raises:
+            UserError: it shall know labels that there are none of.
+        """
         likelihood = self.likelihood.build(vocabulary, self.decoder.width)
         level: Latent | None = None
         if latent:
@@ -60,11 +92,32 @@ class Model:
             if not self.share_embedding:
                 own = token_embedding(vocabulary, self.decoder.width)
             prior = build_prior(self.posterior, self.prior, posterior.dimension)
+            if self.conditional and self.label_prior == "learned":
+                prior = ByLabelPrior(labels, posterior.dimension)
             level = Latent(encoder, posterior, prior, own)
             if isinstance(prior, VampPrior):
                 prior.attach(self.decoder.width, level.infer)
-        decoder = self.decoder.build(level.dimension if level else None, self.max_length)
-        return SequenceVAE(level, decoder, likelihood, word_dropout=self.word_dropout)
+        dimension = level.dimension if level else None
+        conditioning: Conditioning | None = None
+        if self.conditional:
+            if labels < 1:
+                raise UserError(
+                    "--model.conditional needs labels; prepare the text with --label COLUMN"
+                )
+            summary = level.encoder.width if level else None
+            conditioning = Conditioning(labels, self.label_width, summary)
+        return SequenceVAE(
+            level,
+            self.build_decoder(dimension),
+            likelihood,
+            word_dropout=self.word_dropout,
+            conditioning=conditioning,
+        )
+
+    def build_decoder(self, dimension: int | None, *, plain: bool = False) -> Decoder:
+        """The decoder of z of size `dimension` (None: of no z), with room for a label's vector unless `plain`."""
+        told = self.label_width if self.conditional and not plain else 0
+        return self.decoder.build((dimension or 0) + told or None, self.max_length)
 
 
 _POSITIVE = (
@@ -180,8 +233,8 @@ class Experiment:
     """none: the same decoder without a latent, the language model to compare with."""
     objective: ObjectiveChoice = field(default_factory=RateTarget)
     """What is optimised."""
-    model: Model | Speech = field(default_factory=Model)
-    """The networks, for text or for speech."""
+    model: Model | Speech | Frames = field(default_factory=Model)
+    """The networks, for text, for speech or for frames of numbers."""
     training: Training = field(default_factory=Training)
     """The optimisation."""
     seed: int = 0
@@ -189,19 +242,23 @@ class Experiment:
 
     def __post_init__(self) -> None:
         """Refuse members that do not go together, naming them."""
-        if isinstance(self.model, Model) and self.latent == "vae":
+        if not isinstance(self.model, Speech) and self.latent == "vae":
             check_prior(self.model.posterior, self.model.prior)
+            if isinstance(self.model.decoder, decoders.Transformer):
+                check_levels(self.model.decoder.levels, self.model.posterior, self.model.prior)
             check_objective(self.objective, self.model.posterior, self.model.prior)
+        if self.latent == "none":
+            check_without_latent(self.objective)
 
     @property
     def text(self) -> Model:
         """The networks of a text run.
 
         Raises:
-            UserError: it is a speech run.
+            UserError: it is a run of another kind.
         """
         if not isinstance(self.model, Model):
-            raise UserError(f"{self.run or 'this run'} is a speech run; a text run is needed here")
+            raise self._other("text")
         return self.model
 
     @property
@@ -209,11 +266,34 @@ class Experiment:
         """The networks of a speech run.
 
         Raises:
-            UserError: it is a text run.
+            UserError: it is a run of another kind.
         """
         if not isinstance(self.model, Speech):
-            raise UserError(f"{self.run or 'this run'} is a text run; a speech run is needed here")
+            raise self._other("speech")
         return self.model
+
+    @property
+    def frames(self) -> Frames:
+        """The networks of a run on frames of numbers.
+
+        Raises:
+            UserError: it is a run of another kind.
+        """
+        if not isinstance(self.model, Frames):
+            raise self._other("frames")
+        return self.model
+
+    @property
+    def kind(self) -> Modality:
+        """What the run is trained on."""
+        if isinstance(self.model, Frames):
+            return "frames"
+        return "speech" if isinstance(self.model, Speech) else "text"
+
+    def _other(self, needed: Modality) -> UserError:
+        return UserError(
+            f"{self.run or 'this run'} is a {self.kind} run; a {needed} run is needed here"
+        )
 
 
 def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
@@ -266,72 +346,6 @@ def speech_preset(name: Preset = "tiny", rate: float = 800.0) -> Experiment:
         # Voices are learned in steps, not in passes: little data is gone through more often.
         training=Training(learning_rate=rate_of_learning, weight_decay=0.01, steps=steps),
     )
-
-
-def to_json(value: Any) -> Any:  # noqa: ANN401
-    """A dataclass as JSON values; each dataclass carries its class name as `type`."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    return value
-
-
-def from_json(kind: Any, data: Any, where: str = "config") -> Any:  # noqa: ANN401
-    """The inverse of `to_json` for a value of type `kind`.
-
-    Raises:
-        UserError: a field is unknown or has the wrong type: the file is of another version.
-    """
-    if isinstance(kind, types.UnionType) or get_origin(kind) is typing.Union:
-        members = get_args(kind)
-        if isinstance(data, dict):
-            for member in members:
-                if getattr(member, "__name__", None) == data.get("type"):
-                    return from_json(member, data, where)
-        elif data is None and type(None) in members:
-            return None
-        else:
-            plain = [m for m in members if m is not type(None)]
-            return from_json(plain[0], data, where)
-        names = ", ".join(getattr(m, "__name__", str(m)) for m in members)
-        raise UserError(f"{where}: type {data.get('type')!r} is not one of {names}")
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(data, dict) or data.get("type") != kind.__name__:  # type: ignore[union-attr]
-            raise UserError(f"{where}: expected a {kind.__name__}, got {data!r}")  # type: ignore[union-attr]
-        hints = get_type_hints(kind)
-        extra = set(data) - set(hints) - {"type"}
-        if extra:
-            raise UserError(
-                f"{where}: unknown field {min(extra)!r}; the run was written by another "
-                "version of seqvae: train it again or use that version"
-            )
-        values = {
-            name: from_json(hints[name], data[name], f"{where}.{name}")
-            for name in hints
-            if name in data
-        }
-        try:
-            return kind(**values)  # type: ignore[operator]
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-    if get_origin(kind) is tuple:
-        members = get_args(kind)
-        if not isinstance(data, list) or len(data) != len(members):
-            raise UserError(f"{where}: expected a list of {len(members)} values, got {data!r}")
-        return tuple(from_json(m, item, where) for m, item in zip(members, data, strict=True))
-    if get_origin(kind) is Literal:
-        if data not in get_args(kind):
-            raise UserError(
-                f"{where}: {data!r} is not one of {', '.join(map(repr, get_args(kind)))}"
-            )
-        return data
-    if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
-    if not isinstance(data, kind) or (kind is int and isinstance(data, bool)):
-        raise UserError(f"{where}: expected {kind.__name__}, got {data!r}")
-    return data
 
 
 def write_config(path: Path, experiment: Experiment, **more: Any) -> None:  # noqa: ANN401

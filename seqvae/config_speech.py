@@ -10,11 +10,13 @@ from seqvae.data.speech.mix import NoiseMix
 from seqvae.decoders import FilmConv, FrameDecoderChoice
 from seqvae.encoders import ContentChoice, ContentConv, PitchConv, StyleChoice, StyleConv
 from seqvae.errors import UserError
+from seqvae.latent import CONTENT, STYLE, Latent
 from seqvae.likelihoods import FrameLikelihoodChoice, Laplace
 from seqvae.likelihoods.frame_likelihood import Statistics
-from seqvae.model import CONTENT, STYLE, Latent, SequenceVAE
+from seqvae.model import SequenceVAE
 from seqvae.posteriors import Gaussian, SpeechPosteriorChoice
 from seqvae.priors import Standard, StylePriorChoice
+from seqvae.priors.pairs import check_committed
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Speech:
             raise UserError(f"batch must be from 1 to 65536 crops, got {self.batch}")
         if not 1 <= self.table_width <= 65_536:
             raise UserError(f"table_width must be from 1 to 65536, got {self.table_width}")
+        check_committed(self.style_posterior, self.style_prior, "style-")
 
     @property
     def has_style(self) -> bool:

@@ -1,75 +1,21 @@
 """`SequenceVAE`: latent levels, decoder and likelihood, composed."""
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from seqvae.batch import Batch
+from seqvae.conditioning import Conditioning, GivenDecoder, GivenPosterior, rows_by_label
 from seqvae.data.text import BLANK
-from seqvae.decoders import Decoder, FrameDecoder
-from seqvae.encoders import Encoder, FrameEncoder, PitchReader
+from seqvae.decoders import Decoder, FrameDecoder, SeriesDecoder
+from seqvae.encoders import PitchReader
+from seqvae.latent import CONTENT, LEVEL, PITCH, Latent
 from seqvae.likelihoods import FrameLikelihood, Likelihood
-from seqvae.nn.conv import shortened
-from seqvae.objectives import Terms
-from seqvae.posteriors import FrameGaussian, Posterior, PosteriorNetwork
-from seqvae.priors import Prior
-
-LEVEL = "sequence"
-"""The only level of a text model."""
-STYLE, CONTENT = "style", "content"
-"""The levels of a speech model: one vector for all frames, over one every few frames."""
-PITCH = "pitch"
-"""What a speech model's reader of pitch costs among the penalties."""
-
-Scope = Literal["sequence", "frame"]
-
-
-class Latent(nn.Module):
-    """One latent level: who infers it and what is expected of it before anything is seen.
-
-    Args:
-        encoder: reads the sequence.
-        posterior: q(z | x) from the encoder's summary.
-        prior: p(z).
-        embedding: the encoder's own, from values [B, T] to vectors; None: it reads the likelihood's.
-        scope: one vector for the whole sequence, or one every `encoder.stride` frames.
-    """
-
-    def __init__(
-        self,
-        encoder: Encoder | FrameEncoder,
-        posterior: PosteriorNetwork,
-        prior: Prior,
-        embedding: nn.Module | None = None,
-        scope: Scope = "sequence",
-    ) -> None:
-        super().__init__()
-        self.encoder, self.posterior, self.prior = encoder, posterior, prior
-        self.embedding = embedding
-        self.scope = scope
-
-    @property
-    def dimension(self) -> int:
-        """Size D of z."""
-        return self.posterior.dimension
-
-    def infer(self, x: Tensor, lengths: Tensor | None) -> Posterior:
-        """q(z | x) of embedded values [B, T, E]."""
-        summary = self.encoder(x, lengths)
-        if self.scope == "sequence":
-            posterior: Posterior = self.posterior(summary)
-            return posterior
-        assert isinstance(self.encoder, FrameEncoder)
-        return self.posterior.frames(summary, shortened(lengths, self.encoder.stride))
-
-    def log_ratio(self, posterior: Posterior, z: Tensor) -> Tensor:
-        """log p(z) - log q(z | x) in nats, shape [S, B], of samples of the posterior."""
-        prior = self.prior.log_prob(z)
-        if isinstance(posterior, FrameGaussian):
-            prior = posterior.total(prior)
-        return prior - posterior.log_prob(z)
+from seqvae.nn.weighted_gradient import weighted_gradient
+from seqvae.objectives import Gradient, Terms, latents_of
+from seqvae.objectives.crossed import crossed_of
+from seqvae.posteriors import Posterior
 
 
 class SequenceVAE(nn.Module):
@@ -91,12 +37,14 @@ class SequenceVAE(nn.Module):
         name: of the top level.
         frame_seconds: duration of a step, for rates in bit/s; None where steps have none.
         pitch: reads from the frames what the frame decoder is told of the pitch, or None.
+        conditioning: tells a text model the labels: it is conditional then, and `given` one of them what any
+            other text model is.
     """
 
     def __init__(
         self,
         latent: Latent | None,
-        decoder: Decoder | FrameDecoder,
+        decoder: Decoder | FrameDecoder | SeriesDecoder,
         likelihood: Likelihood,
         *,
         word_dropout: float = 0.0,
@@ -105,6 +53,7 @@ class SequenceVAE(nn.Module):
         name: str = LEVEL,
         frame_seconds: float | None = None,
         pitch: PitchReader | None = None,
+        conditioning: Conditioning | None = None,
     ) -> None:
         super().__init__()
         self.latent = latent
@@ -116,6 +65,38 @@ class SequenceVAE(nn.Module):
         self.name = name
         self.frame_seconds = frame_seconds
         self.pitch = pitch
+        self.conditioning = conditioning
+
+    def given(self, label: int) -> "SequenceVAE":
+        """A conditional model at one label: a model of text without labels, of the same weights.
+
+        Raises:
+            ValueError: the model is not conditional.
+        """
+        if self.conditioning is None:
+            raise ValueError("this model knows no labels")
+        told = self.conditioning.vectors.weight[label]
+        level: Latent | None = None
+        if self.latent is not None:
+            assert self.conditioning.told is not None
+            level = Latent(
+                self.latent.encoder,
+                GivenPosterior(self.latent.posterior, self.conditioning.told(told)),
+                self.latent.prior.given(torch.tensor(label, device=told.device)),
+                self.latent.embedding,
+            )
+        decoder = GivenDecoder(self.need_token_decoder(), told)
+        model = SequenceVAE(level, decoder, self.likelihood, word_dropout=self.word_dropout)
+        model.training = self.training
+        return model
+
+    def by_label(self, batch: Batch) -> Iterator[tuple["SequenceVAE", Batch]]:
+        """A conditional model at each label of a batch, and its rows; else the model and the batch as they are."""
+        if self.conditioning is None:
+            yield self, batch
+            return
+        for label, rows in rows_by_label(batch):
+            yield self.given(label), batch.select(rows)
 
     @property
     def levels(self) -> dict[str, Latent]:
@@ -130,6 +111,8 @@ class SequenceVAE(nn.Module):
             ValueError: the model has no such level.
         """
         summary = self.summarise(batch.encoder_values, batch.encoder_lengths)
+        if self.conditioning is not None:
+            summary = self.conditioning.summary(summary, batch.labels)
         posterior: Posterior = self.need_latent().posterior(summary)
         return posterior
 
@@ -242,25 +225,58 @@ class SequenceVAE(nn.Module):
             return self._frame_reconstruction(batch, z, lower[CONTENT], lengths)
         samples = 1 if z is None else len(z)
         values = batch.values.repeat(samples, 1)
-        states = self.decode(values, None if z is None else z.flatten(0, 1))
+        vector = None if z is None else z.flatten(0, 1)
+        if self.conditioning is not None:
+            labels = None if batch.labels is None else batch.labels.repeat(samples)
+            vector = self.conditioning.vector(vector, labels)
+        states = self.decode(values, vector)
         return self.likelihood.nll(states, values, batch.lengths.repeat(samples)).view(samples, -1)
 
-    def forward(self, batch: Batch, seed: Tensor, samples: int = 1) -> Terms:
+    def forward(
+        self,
+        batch: Batch,
+        seed: Tensor,
+        samples: int = 1,
+        gradient: Gradient | None = None,
+        aggregate: bool = False,
+        crossed: bool = False,
+    ) -> Terms:
         """The terms that objectives weigh.
 
         Args:
             batch: sequences.
             seed: 1-element int64 tensor that fixes the noise of z.
             samples: S, samples of z for each sequence.
+            gradient: how the encoder of a text model learns from the weights of its samples; None: it
+                does not.
+            aggregate: whether samples of posteriors and prior are wanted; of text models.
+            crossed: whether the densities of each z given every x of the batch are; of models with diagonal
+                Gaussian posteriors and the standard prior.
         """
         if self.lower:
             return self._frame_terms(batch, seed, samples)
         if self.latent is None:
             return Terms(self.reconstruction(batch, None))
         posterior = self.encode(batch)
-        z, kl = self.latent.prior.sample_posterior(posterior, seed, samples)
-        log_ratio = self.latent.log_ratio(posterior, z) if samples > 1 else None
-        return Terms(self.reconstruction(batch, z), {self.name: kl}, log_ratio)
+        prior = self.latent.prior
+        if self.conditioning is not None and batch.labels is not None:
+            prior = prior.given(batch.labels)
+        z, kl = prior.sample_posterior(posterior, seed, samples)
+        path, log_ratio = None, None
+        if gradient == "dreg":
+            z, path = weighted_gradient(z)
+        if samples > 1 or gradient is not None:
+            log_ratio = self.latent.log_ratio(
+                posterior, z, prior, score=gradient in (None, "naive")
+            )
+        return Terms(
+            self.reconstruction(batch, z),
+            self.latent.by_level(self.name, kl),
+            log_ratio,
+            path=path,
+            latents=latents_of(posterior, prior, z, seed) if aggregate else None,
+            crossed=crossed_of(posterior, z) if crossed else None,
+        )
 
     def _embedded(self, latent: Latent, values: Tensor) -> Tensor:
         embed = self.likelihood.embed if latent.embedding is None else latent.embedding

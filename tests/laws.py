@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from seqvae.objectives import Loss, Objective, Terms
+from seqvae.objectives import Latents, Loss, Objective, Terms
 from seqvae.posteriors import Gaussian, Posterior
 from seqvae.posteriors.gaussian import GaussianNetwork
 from seqvae.posteriors.posterior import joined
@@ -28,7 +28,7 @@ SMALL = {"dimension": LATENT, "width": WIDTH, "heads": 2, "prefix": 2, "layers":
 SMALL |= {"components": 3, "pieces": 2, "rank": 1, "steps": 2}
 # Of the speech networks: no layer is left out.
 SMALL |= {"coarse_layers": 1, "fine_width": WIDTH - 2, "fine_layers": 1, "smooth": 5}
-ON = {"batch_norm": 0.5, "smooth": 0}
+ON = {"batch_norm": 0.5, "smooth": 0, "scale": 0.7, "levels": 2}
 
 Law = Callable[[Any], None]
 LAWS: dict[str, list[Law]] = {}
@@ -57,7 +57,7 @@ def variants(*choices: Any) -> list[Any]:  # noqa: ANN401 (a union of classes, o
         found.append(default)
         for name in names:
             now = getattr(default, name)
-            options: list[Any] = [ON[name]] if name in ON else []
+            options: list[Any] = [ON[name]] if name in ON and ON[name] != now else []
             if get_origin(hints[name]) is Literal:
                 options = [value for value in get_args(hints[name]) if value != now]
             elif isinstance(now, bool):
@@ -279,7 +279,21 @@ def terms_of(samples: int, of: int = 0, scale: float = 1.0) -> Terms:
     share = torch.tensor([0.7, 0.3])
     kl = -log_ratio.mean(0)[:, None] * share
     kl_dimensions = {"sequence": kl.requires_grad_()}
-    return Terms(reconstruction.requires_grad_(), kl_dimensions, log_ratio.requires_grad_())
+    z, prior = (noise(samples, 5, LATENT, of=of + also) for also in (2, 3))
+    return Terms(
+        reconstruction.requires_grad_(),
+        kl_dimensions,
+        log_ratio.requires_grad_(),
+        latents=Latents((z + 1).requires_grad_(), prior, noise(5, LATENT, of=of + 4)),
+    )
+
+
+def ready(config: Any) -> Objective:  # noqa: ANN401
+    """The objective, its own networks made: the same ones each time."""
+    torch.manual_seed(0)
+    objective: Objective = config.build()
+    objective.attach(LATENT, torch.device("cpu"))
+    return objective
 
 
 def losses(objective: Objective, kls: list[float]) -> list[float]:
@@ -293,7 +307,7 @@ def losses(objective: Objective, kls: list[float]) -> list[float]:
 
 @law("objective")
 def loss_is_finite_and_says_what_it_weighs(config: Any) -> None:  # noqa: ANN401
-    objective = config.build()
+    objective = ready(config)
     terms = terms_of(objective.samples)
     for progress in (0.0, 0.5, 1.0):
         loss: Loss = objective(terms, progress)
@@ -305,9 +319,9 @@ def loss_is_finite_and_says_what_it_weighs(config: Any) -> None:  # noqa: ANN401
 
 @law("objective")
 def loss_pulls_reconstruction_down(config: Any) -> None:  # noqa: ANN401
-    objective = config.build()
+    objective = ready(config)
     terms = terms_of(objective.samples)
-    objective(terms, 1.0).total.backward()
+    objective(terms, 1.0).total.backward()  # type: ignore[no-untyped-call]
     assert terms.reconstruction.grad is not None
     # Nats per sequence: the weights of a sequence's samples add up to 1 / B.
     close(terms.reconstruction.grad.sum(0), torch.full((5,), 0.2))
@@ -317,13 +331,13 @@ def loss_pulls_reconstruction_down(config: Any) -> None:  # noqa: ANN401
 @law("objective")
 def a_language_model_has_its_likelihood_as_loss(config: Any) -> None:  # noqa: ANN401
     terms = Terms(20 + noise(1, 5))
-    close(config.build()(terms, 0.5).total, terms.reconstruction.mean())
+    close(ready(config)(terms, 0.5).total, terms.reconstruction.mean())
 
 
 @law("objective")
 def a_saved_objective_goes_on_as_if_never_saved(config: Any) -> None:  # noqa: ANN401
     kls = (8 + 6 * noise(60)).abs().tolist()
-    through, first, second = config.build(), config.build(), config.build()
+    through, first, second = ready(config), ready(config), ready(config)
     losses(through, kls[:30])
     losses(first, kls[:30])
     second.load_state(json.loads(json.dumps(first.state())))
@@ -333,7 +347,7 @@ def a_saved_objective_goes_on_as_if_never_saved(config: Any) -> None:  # noqa: A
 
 @law("objective")
 def an_infinite_kl_teaches_nothing(config: Any) -> None:  # noqa: ANN401
-    objective = config.build()
+    objective = ready(config)
     losses(objective, [3.0, 12.0])
     before = objective.state()
     for kl in (math.nan, math.inf, -math.inf):
@@ -343,7 +357,7 @@ def an_infinite_kl_teaches_nothing(config: Any) -> None:  # noqa: ANN401
 
 @law("objective")
 def at_beta_one_no_loss_is_below_the_tighter_bound(config: Any) -> None:  # noqa: ANN401
-    objective = config.build()
+    objective = ready(config)
     for of in range(0, 20, 2):
         terms = terms_of(max(objective.samples, 4), of=of, scale=3.0)
         loss = objective(terms, 1.0)
@@ -352,6 +366,20 @@ def at_beta_one_no_loss_is_below_the_tighter_bound(config: Any) -> None:  # noqa
         bound = (math.log(len(weight)) - weight.logsumexp(0)).mean()
         if loss.shown["beta"] == 1.0 and getattr(config, "variant", "") != "gate":
             assert loss.total >= bound - 1e-5
+
+
+@law("objective")
+def one_that_compares_all_posteriors_with_the_prior_pulls_them_there(config: Any) -> None:  # noqa: ANN401
+    objective = ready(config)
+    terms = terms_of(objective.samples)
+    assert terms.latents is not None
+    objective(terms, 1.0).total.backward()  # type: ignore[no-untyped-call]
+    gradient = terms.latents.posterior.grad
+    assert (gradient is not None) == objective.aggregate
+    if gradient is not None:
+        assert torch.isfinite(gradient).all()
+        # They lie 1 above the prior in every dimension.
+        assert (gradient.mean((0, 1)) > 0).all()
 
 
 @law("schedule")

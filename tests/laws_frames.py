@@ -66,9 +66,24 @@ def a_bin_has_a_density_whose_mean_is_the_one_given(config: Any) -> None:  # noq
         hidden = state.expand(len(values), 1, WIDTH)
         density = (-likelihood.nll(hidden, values).double()).exp() * width
         close(density.sum(), torch.ones((), dtype=torch.float64), atol=1e-4)
+        # Of the data's own numbers it is one over their own distances.
+        apart = 120.0 / 120_000 * float(likelihood.std_of_bins[0])
+        own = (-likelihood.nll(hidden, values).double() - likelihood.log_units).exp() * apart
+        close(own.sum(), torch.ones((), dtype=torch.float64), atol=1e-3)
         # Natural log-mel, not standardised.
         mean = (density * values[:, 0, 0]).sum().float()
         close(mean, likelihood.mean(hidden)[0, 0, 0], atol=2e-3)
+
+
+@law("frame_likelihood")
+def quantiles_are_those_of_the_density(config: Any) -> None:  # noqa: ANN401
+    likelihood = frame_likelihood(config, 1).requires_grad_(False)
+    hidden = noise(1, 1, WIDTH)
+    values, width = grid_of_values(likelihood, 60.0, 120_001)
+    density = (-likelihood.nll(hidden.expand(len(values), 1, -1), values).double()).exp() * width
+    for probability in (0.02, 0.3, 0.5, 0.9):
+        found = likelihood.quantile(hidden, torch.full((1, 1, 1), probability))
+        assert abs(float(density[values[:, 0, 0] <= found[0, 0, 0]].sum()) - probability) < 2e-3
 
 
 @law("frame_likelihood")

@@ -13,8 +13,9 @@ from torch import Tensor
 from seqvae.batch import Batch
 from seqvae.decoders import Decoder
 from seqvae.encoders import Encoder
+from seqvae.latent import Latent
 from seqvae.likelihoods import Likelihood
-from seqvae.model import Latent, SequenceVAE
+from seqvae.model import SequenceVAE
 from seqvae.posteriors import PosteriorNetwork
 from seqvae.posteriors.gaussian import DiagonalGaussian
 from seqvae.priors import Standard

@@ -25,6 +25,7 @@ LAYERS = [
     {
         "data",
         "batch",
+        "frames_batch",
         "schedules",
         "posteriors",
         "priors",
@@ -33,7 +34,10 @@ LAYERS = [
         "decoders",
         "vocoders",
     },
-    {"objectives", "model", "config", "config_speech"},
+    {
+        *("objectives", "conditioning", "latent", "model", "model_frames"),
+        *("config", "config_json", "config_frames", "config_speech", "preset_frames"),
+    },
     {"training", "evaluation", "tasks"},
     {"export"},
     {"serving"},
@@ -43,12 +47,13 @@ LAYERS = [
             "cli_train",
             "cli_tasks",
             "cli_evaluate",
+            "cli_frames",
             "cli_export",
             "cli_serve",
             "cli_prepare",
             "cli_speech",
         ),
-        *("cli_vocoder", "__main__"),
+        *("cli_vocoder", "cli_molecules", "__main__"),
     },
 ]
 TORCH_FREE = (

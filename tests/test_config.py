@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seqvae.config import Experiment, Preset, from_json, preset, read_config, to_json, write_config
+from seqvae.config import Experiment, Preset, preset, read_config, write_config
+from seqvae.config_json import from_json, to_json
 from seqvae.errors import UserError
 
 

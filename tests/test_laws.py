@@ -7,27 +7,26 @@ import torch
 
 from seqvae.decoders import DecoderChoice, FrameDecoderChoice
 from seqvae.encoders import ContentChoice, EncoderChoice, StyleChoice
-from seqvae.likelihoods import FrameLikelihoodChoice, LikelihoodChoice
+from seqvae.likelihoods import Bernoulli, FrameLikelihoodChoice, LikelihoodChoice
 from seqvae.objectives import FreeBits, ObjectiveChoice, RateTarget
 from seqvae.objectives.free_bits import free_bits
-from seqvae.objectives.importance import ImportanceWeighted
 from seqvae.posteriors import PosteriorChoice, SpeechPosteriorChoice
 from seqvae.priors import PriorChoice, StylePriorChoice
 from seqvae.schedules import Cyclical, Linear, ScheduleChoice, Sigmoid
 from tests.laws import Law, variants
-from tests.laws_frames import LAWS
+from tests.laws_unit import LAWS
 
 CHOICES: dict[str, list[Any]] = {
     "posterior": variants(PosteriorChoice),
     "frame_posterior": variants(SpeechPosteriorChoice),
     "prior": list(dict.fromkeys(variants(PriorChoice, StylePriorChoice))),
-    # The last one is used by `tighten` alone.
-    "objective": variants(ObjectiveChoice, ImportanceWeighted),
+    "objective": variants(ObjectiveChoice),
     "schedule": [*variants(ScheduleChoice), Linear(2.0, 0.5, 0.2, 0.2), Cyclical(cycles=3, ramp=0)],
     "likelihood": variants(LikelihoodChoice),
     "encoder": variants(EncoderChoice, StyleChoice),
     "decoder": variants(DecoderChoice),
     "frame_likelihood": variants(FrameLikelihoodChoice),
+    "unit_likelihood": variants(Bernoulli),
     "frame_encoder": variants(ContentChoice),
     "frame_decoder": variants(FrameDecoderChoice),
 }

@@ -6,7 +6,7 @@ import torch
 from seqvae.batch import Batch
 from seqvae.config import Experiment, Model, preset
 from seqvae.data.text import PAD
-from seqvae.model import LEVEL
+from seqvae.latent import LEVEL
 from tests.tiny import LATENT, tiny_batch, tiny_model
 
 SEED = torch.tensor([7])

@@ -15,8 +15,9 @@ from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.decoders import FilmConv
 from seqvae.encoders import ContentConv, PitchConv, StyleConv
 from seqvae.errors import UserError
+from seqvae.latent import CONTENT, PITCH, STYLE
 from seqvae.likelihoods import Laplace, Normal
-from seqvae.model import CONTENT, PITCH, STYLE, SequenceVAE
+from seqvae.model import SequenceVAE
 from seqvae.posteriors import Gaussian
 from seqvae.priors import Hierarchical
 

@@ -6,8 +6,9 @@ from seqvae.batch import Batch
 from seqvae.data.text import BOS, EOS, PAD
 from seqvae.decoders import Gru, Transformer
 from seqvae.encoders import Transformer as TransformerEncoder
+from seqvae.latent import Latent
 from seqvae.likelihoods import Categorical
-from seqvae.model import Latent, SequenceVAE
+from seqvae.model import SequenceVAE
 from seqvae.posteriors import Gaussian
 from seqvae.priors import Standard
 

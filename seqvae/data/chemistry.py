@@ -1,6 +1,7 @@
 """The package rdkit, imported where it is needed, and what is asked of it everywhere."""
 
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +22,16 @@ def chem() -> ModuleType:
     rdBase.DisableLog("rdApp.*")
     module: ModuleType = Chem
     return module
+
+
+def rdkit(module: str) -> Any:  # noqa: ANN401  # half of rdkit has no types
+    """A module of rdkit by its name below it, e.g. Chem.BRICS.
+
+    Raises:
+        UserError: rdkit is not installed.
+    """
+    chem()
+    return import_module(f"rdkit.{module}")
 
 
 def molecule(smiles: str) -> Any:  # noqa: ANN401  # rdkit's Mol has no types

@@ -10,11 +10,12 @@ from seqvae.data.storage import file_sha256
 from seqvae.errors import UserError
 
 META = "dataset.json"
-Modality = Literal["text", "speech"]
+Modality = Literal["text", "speech", "frames"]
 """What a corpus is made of."""
 FORMATS: dict[Modality, tuple[str, int]] = {
     "text": ("seqvae-text-corpus", 1),
     "speech": ("seqvae-speech-corpus", 1),
+    "frames": ("seqvae-frames-corpus", 1),
 }
 """`format` and `version` of dataset.json."""
 
@@ -24,7 +25,7 @@ _LARGEST_META = 64 << 20
 
 
 def modality_of(folder: str | Path) -> Modality:
-    """Whether a prepared corpus is text or speech.
+    """What a prepared corpus is made of.
 
     Raises:
         UserError: no corpus there, or not one of ours.

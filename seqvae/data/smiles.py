@@ -1,11 +1,11 @@
 """Molecules as strings: SMILES by atoms, SELFIES by symbols, and the tokenizer of each."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Literal
 
-from seqvae.data.text import Tokenizer, train_tokenizer
+from seqvae.data.text import SPECIAL, Tokenizer, train_tokenizer
 from seqvae.errors import UserError
 
 Notation = Literal["smiles", "selfies"]
@@ -19,6 +19,8 @@ _SYMBOL = re.compile(r"\[[^\]]*\]|\.")
 CHARACTERS = "#%()*+-./0123456789:=@ABCDEFGHIKLMNOPRSTUVWXYZ[\\]abcdefghiklmnoprstuy~$"
 # Both are in the alphabet of every SELFIES tokenizer and are no atom of SMILES.
 _MARKS = ("[Branch1]", "[Ring1]")
+# Pairs that a hundred thousand molecules have often are those that all have.
+_MERGE_SAMPLE = 100_000
 
 
 def tokens(text: str, notation: Notation = "smiles") -> list[str]:
@@ -37,26 +39,38 @@ def tokens(text: str, notation: Notation = "smiles") -> list[str]:
     return list(found)
 
 
-def train_molecule_tokenizer(lines: Iterable[str], notation: Notation = "smiles") -> bytes:
+def train_molecule_tokenizer(
+    lines: Iterable[str], notation: Notation = "smiles", vocab_size: int | None = None
+) -> bytes:
     """A sentencepiece model whose pieces are the tokens of molecules, so that exported models read them too.
 
     Args:
         lines: training molecules, every one a string that `tokens` can split.
         notation: how they are written.
+        vocab_size: merge tokens that often stand together until there are this many pieces, those for unseen atoms not
+            counted (pair encoding of molecules: Li and Fourches 2021, doi 10.1021/acs.jcim.0c01127). None: a piece a
+            token.
 
     Returns:
-        The serialised model: one piece a token, and every character by itself for atoms never seen.
+        The serialised model: pieces of one or more whole tokens, the longest that fits taken first, and every
+        character by itself for atoms never seen.
 
     Raises:
-        UserError: no molecules, or the package `selfies` is missing.
+        UserError: no molecules, too small a `vocab_size`, or the package `selfies` is missing.
     """
     whole = set(selfies().get_semantic_robust_alphabet()) if notation == "selfies" else set()
     seen: set[str] = set()
+    sample: list[list[str]] = []
     for line in lines:
-        seen.update(tokens(line, notation))
+        parts = tokens(line, notation)
+        seen.update(parts)
+        if vocab_size is not None and len(sample) < _MERGE_SAMPLE:
+            sample.append(parts)
     if not seen:
         raise UserError("no molecules to make a tokenizer of")
     whole |= seen
+    if vocab_size is not None:
+        whole |= merged(sample, vocab_size - len(whole))
     return train_tokenizer(
         list(CHARACTERS),
         vocab_size=len(whole) + 256,
@@ -66,6 +80,38 @@ def train_molecule_tokenizer(lines: Iterable[str], notation: Notation = "smiles"
         whole=sorted(whole.difference(CHARACTERS)),
         mark_start=False,
     )
+
+
+def merged(molecules: Sequence[Sequence[str]], wanted: int) -> set[str]:
+    """Strings of tokens that often stand together, by byte pair encoding (Sennrich et al. 2016, arXiv 1508.07909).
+
+    Args:
+        molecules: tokens of each.
+        wanted: how many strings of two tokens or more.
+
+    Raises:
+        UserError: `wanted` is below 1.
+    """
+    if wanted < 1:
+        raise UserError(f"--vocab-size is {1 - wanted} too small to merge anything")
+    names = sorted({part for parts in molecules for part in parts})
+    # One letter a token, of a script that normalisation leaves alone: what is merged is whole tokens.
+    letters = {name: chr(0x4E00 + i) for i, name in enumerate(names)}
+    back = {letter: name for name, letter in letters.items()}
+    model = train_tokenizer(
+        ["".join(letters[part] for part in parts) for parts in molecules],
+        vocab_size=wanted + len(names) + len(SPECIAL),
+        model_type="bpe",
+        byte_fallback=False,
+        character_coverage=1.0,
+        mark_start=False,
+    )
+    pieces = Tokenizer(model).pieces(range(Tokenizer(model).vocab_size))
+    return {
+        "".join(back[letter] for letter in piece)
+        for piece in pieces
+        if len(piece) > 1 and set(piece) <= back.keys()
+    }
 
 
 def notation_of(tokenizer: Tokenizer) -> Notation:

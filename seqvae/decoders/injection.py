@@ -1,5 +1,6 @@
 """How z enters the Transformer decoder: the ways by name, and what z decides once for all steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -86,6 +87,35 @@ class LowRankProduct(nn.Module):
         unit = F.layer_norm(x, (x.shape[-1],))
         out: Tensor = self.up((self.down(unit) + 1.0) * factor[:, None])
         return out
+
+
+@final
+class OneLevel(nn.Linear):
+    """A map of z of which each output looks at one part of z.
+
+    Args:
+        parts: size of each part, in the order of z.
+        looks: for each run of outputs how many they are and which part they look at.
+        std: deviation of the weights at the start; None: 1 / sqrt(size of the part).
+    """
+
+    mask: Tensor
+
+    def __init__(
+        self, parts: Sequence[int], looks: Sequence[tuple[int, int]], std: float | None = None
+    ) -> None:
+        super().__init__(sum(parts), sum(count for count, _ in looks))
+        part_of = torch.repeat_interleave(torch.tensor(parts))
+        look_of = torch.cat([torch.full((count,), part) for count, part in looks])
+        self.register_buffer("mask", look_of[:, None] == part_of, persistent=False)
+        with torch.no_grad():
+            scale = self.mask.sum(1, keepdim=True) ** -0.5 if std is None else std
+            self.weight.normal_().mul_(self.mask * scale)
+            self.bias.zero_()
+
+    def forward(self, z: Tensor) -> Tensor:
+        """From z [B, D]."""
+        return F.linear(z, self.weight * self.mask, self.bias)
 
 
 def linear(inputs: int, size: int, std: float) -> nn.Linear:

@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import cast, final
 
+import torch
 from torch import Tensor, nn
 
 from seqvae.decoders.decoder import Decoder
-from seqvae.decoders.injection import Conditioning, Injection, LowRankProduct, linear
+from seqvae.decoders.injection import Conditioning, Injection, LowRankProduct, OneLevel, linear
 from seqvae.errors import UserError
 from seqvae.nn.attention import KeyValueCache
+from seqvae.nn.ladder import level_sizes
 from seqvae.nn.transformer import Stack
 
 
@@ -34,13 +36,33 @@ class Transformer:
     """How z enters: as film, prefix and embedding_add say (default), or in this way alone, whatever they say."""
     rank: int = 32
     """Of the product."""
+    levels: int = 1
+    """Parts of z, as many as the ladder has levels, of which each enters its own share of the blocks, the
+    top one the first blocks (Hu et al. 2022, DELLA, arXiv 2207.06130); 1: every block is told all of z."""
 
     def __post_init__(self) -> None:
         """Refuse sizes with which z could not enter."""
+        if self.levels < 1:
+            raise UserError(f"decoder: levels must be at least 1, got {self.levels}")
+        if self.levels > 1:
+            self._check_levels()
         if self.injection == "prefix" and self.prefix < 1:
             raise UserError(f"decoder: injection prefix needs prefix >= 1, got {self.prefix}")
         if self.injection == "product" and self.rank < 1:
             raise UserError(f"decoder: injection product needs rank >= 1, got {self.rank}")
+
+    def _check_levels(self) -> None:
+        whole = self.injections - {"film", "prefix", "product"}
+        if whole:
+            raise UserError(
+                f"decoder: levels {self.levels} and injection {min(whole)} do not go together: it enters no "
+                "block, which a level needs; use film, prefix or product, and no embedding_add"
+            )
+        if self.layers < self.levels:
+            raise UserError(
+                f"decoder: layers must be at least levels, a block for each; got {self.layers} for "
+                f"{self.levels} levels"
+            )
 
     @property
     def injections(self) -> set[Injection]:
@@ -82,6 +104,9 @@ class TransformerDecoder(Decoder):
         )
         ways = config.injections if latent is not None else set()
         size = latent or 0
+        # Which part of z each block is told; the last norm belongs to the last block.
+        self.parts = level_sizes(size, config.levels)
+        self.part_of = [i * config.levels // config.layers for i in range(config.layers)]
         self.film: nn.Linear | None = None
         self.key_value: nn.Linear | None = None
         self.add: nn.Linear | None = None
@@ -89,19 +114,26 @@ class TransformerDecoder(Decoder):
         self.products: nn.ModuleList | None = None
         if "film" in ways:
             # 4 H a block (scale and shift of two norms), 2 H for the last norm.
-            self.film = linear(size, config.width * (4 * config.layers + 2), 0.02)
+            self.film = self._told([4 * config.width] * config.layers, 2 * config.width, 0.02)
         if "prefix" in ways:
-            keys = config.layers * config.prefix * 2 * config.width
-            self.key_value = linear(size, keys, size**-0.5)
+            self.key_value = self._told([config.prefix * 2 * config.width] * config.layers)
         if "embedding" in ways:
             self.add = linear(size, config.width, 0.02)
         if "softmax" in ways:
             self.offset = linear(size, config.width, 0.02)
         if "product" in ways:
             products = (
-                LowRankProduct(config.width, size, config.rank) for _ in range(config.layers)
+                LowRankProduct(config.width, self.parts[part], config.rank) for part in self.part_of
             )
             self.products = nn.ModuleList(products)
+
+    def _told(self, blocks: list[int], last: int = 0, std: float | None = None) -> nn.Linear:
+        """From z to so many numbers for each block, and `last` for the last norm."""
+        if len(self.parts) == 1:
+            size = self.parts[0]
+            return linear(size, sum(blocks) + last, size**-0.5 if std is None else std)
+        looks = [*zip(blocks, self.part_of, strict=True), (last, self.part_of[-1])]
+        return OneLevel(self.parts, looks, std)
 
     def condition(self, z: Tensor | None) -> Conditioning:
         """What z [B, D] decides once for all steps."""
@@ -116,7 +148,11 @@ class TransformerDecoder(Decoder):
             both = self.key_value(z).view(shape).transpose(3, 4)
             found.prefixes = [(both[:, i, 0], both[:, i, 1]) for i in range(self.layers)]
         if self.products is not None:
-            found.factors = [product.factor(z) for product in self.product_modules]
+            parts = torch.split(z, self.parts, -1)
+            found.factors = [
+                product.factor(parts[part])
+                for product, part in zip(self.product_modules, self.part_of, strict=True)
+            ]
         if self.add is not None:
             found.added = self.add(z)
         if self.offset is not None:

@@ -78,6 +78,11 @@ class Aggregate:
         return torch.cat([p.mean.detach().float().cpu() for p in self._posteriors])
 
     @property
+    def posterior(self) -> Posterior:
+        """All of them in one."""
+        return joined(self._posteriors)
+
+    @property
     def kl_dimensions(self) -> Tensor:
         """KL(q(z | x) || p(z)) in nats, shape [N, D]."""
         return torch.cat(self._kl)
@@ -87,7 +92,7 @@ class Aggregate:
         by_dimension = kl_by_dimension(self.kl_dimensions)
         kl = float(by_dimension.sum())
         means = self.means
-        posterior = joined(self._posteriors)
+        posterior = self.posterior
         if isinstance(posterior, DiagonalGaussian):
             log_variances = posterior.log_variance.detach().float().cpu()
             mi, cap = mutual_information(means, log_variances, seed)

@@ -16,6 +16,7 @@ from seqvae.data.loader import Loader, RawBatch
 from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
 from seqvae.evaluation.collapse import Aggregate, prior_reconstruction
+from seqvae.evaluation.levels import by_level, level_kls
 from seqvae.evaluation.likelihood import elbo, importance_weighted_under
 from seqvae.evaluation.text import bleu, correct_tokens, greedy
 from seqvae.model import SequenceVAE
@@ -32,10 +33,11 @@ class Report(dict[str, Any]):
     only the counts and the likelihood are there.
 
     Keys: split, sequences, skipped, tokens, words, bytes (sizes; end tokens are in tokens, not in words);
-    nll_iw with samples, elbo (negative, so lower is better), reconstruction, kl, kl_by_dimension;
+    nll_iw with samples and, where its proposal is wider than the posterior, widened; elbo (negative, so lower is better), reconstruction, kl, kl_by_dimension;
     mi with mi_cap, marginal_kl, au with dimension, prior_gap; token_accuracy, exact_match in [0, 1]
     and bleu in percent (greedy, from the posterior mean); bits_per_byte and perplexity_word (per
-    whitespace word and end) of nll_iw. All are of the model's prior; nll_iw_NAME is under others.
+    whitespace word and end) of nll_iw. Of a latent with levels also kl_1, kl_2 ... and mi_1, mi_2 ...: see
+    `seqvae.evaluation.levels`. All are of the model's prior; nll_iw_NAME is under others.
     """
 
     def __str__(self) -> str:
@@ -54,6 +56,7 @@ def evaluate(
     max_length: int | None = None,
     pairs: bool = False,
     beside: Mapping[str, Prior] | None = None,
+    widen: float = 0.0,
     progress: bool = True,
 ) -> Report:
     """Measure a model on a split.
@@ -70,6 +73,7 @@ def evaluate(
             as long as the decoder can.
         pairs: read the first side of each pair and judge the second.
         beside: further priors by name, under which `nll_iw` is measured from the same samples.
+        widen: see `seqvae.evaluation.likelihood.widened`; of `nll_iw` alone.
         progress: show a bar on standard error.
 
     Raises:
@@ -90,7 +94,7 @@ def evaluate(
         pairs=pairs,
     )
     device = next(model.parameters()).device
-    measured = _Measured(model, corpus.tokenizer, samples, seed, longest, beside or {})
+    measured = _Measured(model, corpus.tokenizer, samples, seed, longest, beside or {}, widen)
     chosen = _spread(len(store), limit)
     total = len(store) if limit is None else int(chosen.sum())
     indices: list[np.ndarray] = []
@@ -120,8 +124,10 @@ class _Measured:
         seed: int,
         max_length: int,
         beside: Mapping[str, Prior],
+        widen: float,
     ) -> None:
         self.model, self.tokenizer, self.beside = model, tokenizer, beside
+        self.widen = widen
         self.samples, self.seed, self.max_length = samples, seed, max_length
         self.columns: dict[str, list[Tensor]] = {}
         self.aggregate = Aggregate()
@@ -130,30 +136,36 @@ class _Measured:
         self.exact = 0
 
     def add(self, batch: Batch) -> None:
-        bound = elbo(self.model, batch, self.seed)
+        for model, part in self.model.by_label(batch):
+            self._add(model, part)
+
+    def _add(self, model: SequenceVAE, batch: Batch) -> None:
+        bound = elbo(model, batch, self.seed)
         row = {"tokens": batch.lengths - 1}
         if bound.posterior is None:
             row["nll_iw"] = bound.reconstruction
         else:
             names = ["nll_iw", *(f"nll_iw_{name}" for name in self.beside)]
-            priors = [self.model.need_latent().prior, *self.beside.values()]
-            nll = importance_weighted_under(priors, self.model, batch, self.samples, self.seed)
+            priors = [model.need_latent().prior, *self.beside.values()]
+            nll = importance_weighted_under(
+                priors, model, batch, self.samples, self.seed, widen=self.widen
+            )
             row |= zip(names, nll, strict=True)
             row |= {"reconstruction": bound.reconstruction, "kl": bound.kl, "elbo": bound.nll}
-            without = prior_reconstruction(self.model, batch, self.seed)
+            without = prior_reconstruction(model, batch, self.seed)
             row["prior_gap"] = without - bound.reconstruction
             self.aggregate.add(bound.posterior, bound.kl_dimensions)
-            row["correct"] = correct_tokens(self.model, batch, bound.posterior.mean)
-            self._decode(batch, bound.posterior.mean)
+            row["correct"] = correct_tokens(model, batch, bound.posterior.mean)
+            self._decode(model, batch, bound.posterior.mean)
         for name, values in row.items():
             self.columns.setdefault(name, []).append(values.double().cpu())
 
-    def _decode(self, batch: Batch, z: Tensor) -> None:
+    def _decode(self, model: SequenceVAE, batch: Batch, z: Tensor) -> None:
         lengths = batch.lengths.tolist()
         # Twice the longest input is enough to tell that a text does not end.
         most = min(self.max_length, 2 * batch.values.shape[1] + 16)
         for ids, values, length in zip(
-            greedy(self.model, z, most), batch.values.tolist(), lengths, strict=True
+            greedy(model, z, most), batch.values.tolist(), lengths, strict=True
         ):
             true = values[1 : length - 1]
             self.exact += ids == true
@@ -164,6 +176,8 @@ class _Measured:
         columns = {name: torch.cat(parts) for name, parts in self.columns.items()}
         tokens = columns.pop("tokens").sum()
         out: dict[str, Any] = {"tokens": int(tokens), "samples": self.samples}
+        if self.widen:
+            out["widened"] = self.widen
         correct = columns.pop("correct", None)
         for name, values in columns.items():
             out[name] = float(values.mean())
@@ -174,6 +188,7 @@ class _Measured:
             return out
         diagnosis = asdict(self.aggregate.diagnose(self.seed))
         out |= diagnosis | {"kl_by_dimension": diagnosis["kl_by_dimension"].tolist()}
+        out |= by_level(self.model.need_latent(), self.aggregate, self.seed)
         out["token_accuracy"] = float(correct.sum() / tokens)
         out["exact_match"] = self.exact / len(self.said)
         out["bleu"] = bleu(self.said, self.meant)
@@ -211,6 +226,17 @@ def _views(report: Report, words: int, size: int) -> None:
     report["perplexity_word"] = math.exp(min(nats / (words + report["sequences"]), 700.0))
 
 
+def _levels(report: Report, name: str) -> list[tuple[str, str]]:
+    """Rows of a measure that there is of each level."""
+    numbers = range(1, len(level_kls(report)) + 1)
+    given = [f"    of level {n}" + (", given those above" if n > 1 else "") for n in numbers]
+    return [
+        (said, f"{report[f'{name}_{n}']:9.3f} nats")
+        for n, said in zip(numbers, given, strict=True)
+        if f"{name}_{n}" in report
+    ]
+
+
 def format_report(report: Report) -> str:
     """The report as a table in words."""
 
@@ -226,6 +252,8 @@ def format_report(report: Report) -> str:
         rows.append(("skipped", f"{report['skipped']} longer than the model can take"))
     latent = "kl" in report
     how = f"  (importance-weighted, K = {report['samples']})" if latent else "  (exact)"
+    if "widened" in report:
+        how = f"{how[:-1]}, proposal wider by {report['widened']:g} nats)"
     rows.append(("negative log-likelihood", nats("nll_iw") + how))
     for name in report:
         if name.startswith("nll_iw_") and not name.endswith("_se"):
@@ -241,7 +269,9 @@ def format_report(report: Report) -> str:
             ("negative ELBO", nats("elbo")),
             ("  reconstruction", nats("reconstruction")),
             ("  KL, the rate of the latent", nats("kl")),
+            *_levels(report, "kl"),
             ("mutual information", f"{mi:9.3f} nats  of at most {cap:.3f} = ln N"),
+            *_levels(report, "mi"),
             ("aggregate from prior", f"{report['marginal_kl']:9.3f} nats"),
             ("prior gap", nats("prior_gap") + "  (lost when z says nothing)"),
             ("active units", f"{report['au']:5d} of {report['dimension']}"),

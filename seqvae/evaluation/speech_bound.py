@@ -10,7 +10,8 @@ from torch import Tensor
 
 from seqvae.batch import Batch
 from seqvae.evaluation.likelihood import evaluating
-from seqvae.model import CONTENT, STYLE, SequenceVAE
+from seqvae.latent import CONTENT, STYLE
+from seqvae.model import SequenceVAE
 
 if TYPE_CHECKING:
     from seqvae.data.speech.corpus import SpeechStore

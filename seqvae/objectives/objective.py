@@ -4,15 +4,22 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from seqvae.objectives.crossed import Crossed
+from seqvae.objectives.latents import Latents
 
 CONTENT = "content"
 """The level whose rate is one of time: it has a vector every few steps."""
 BIT_RATE = "bit_rate"
 """Name under which the rate of the content, bit/s, is shown and measured."""
+
+
+Gradient = Literal["naive", "stl", "dreg"]
+"""How the encoder learns from importance weights; see `seqvae.objectives.importance.Importance`."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,10 @@ class Terms:
         log_ratio: log p(z_s) - log q(z_s | x) summed over levels, shape [S, B].
         seconds: duration of each sequence, shape [B], where steps have one.
         penalties: what further training adds to the loss as it is, by name, shape [B].
+        path: zeros [S, B] whose gradient weighs that of each z_s; see
+            `seqvae.nn.weighted_gradient`. None: it is the ordinary one.
+        latents: samples of posteriors and prior, for objectives that compare them (`Objective.aggregate`).
+        crossed: densities of each z given every x of the batch (`Objective.crossed`).
     """
 
     reconstruction: Tensor
@@ -32,6 +43,9 @@ class Terms:
     log_ratio: Tensor | None = None
     seconds: Tensor | None = None
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    path: Tensor | None = None
+    latents: Latents | None = None
+    crossed: Crossed | None = None
 
     @property
     def penalty(self) -> Tensor | float:
@@ -40,11 +54,11 @@ class Terms:
 
     @property
     def rates(self) -> dict[str, Tensor]:
-        """Mean KL of each level in nats, 0-d, and the bit/s of the content; none where steps have no duration."""
-        if self.seconds is None:
+        """Mean KL of each level in nats, 0-d, and the bit/s of the content; none where one level is all."""
+        if self.seconds is None and len(self.kl_dimensions) < 2:
             return {}
         rates = {name: kl.detach().sum(-1).mean() for name, kl in self.kl_dimensions.items()}
-        if CONTENT in rates:
+        if CONTENT in rates and self.seconds is not None:
             rates[BIT_RATE] = rates[CONTENT] / (self.seconds.mean() * math.log(2))
         return rates
 
@@ -63,10 +77,13 @@ class Loss:
     Attributes:
         total: 0-d tensor to differentiate.
         shown: named 0-d values for the log (nats per sequence unless the name says otherwise).
+        opposed: 0-d tensor that the objective's own network minimises (`Objective.opponent`); its gradient
+            reaches nothing of the model.
     """
 
     total: Tensor
     shown: dict[str, Tensor | float]
+    opposed: Tensor | None = None
 
 
 class Objective(ABC):
@@ -74,6 +91,26 @@ class Objective(ABC):
 
     samples: int = 1
     """Samples of z that the model draws for each sequence."""
+    gradient: Gradient | None = None
+    """How the encoder learns from the samples' weights; None: the objective does not weigh them."""
+    aggregate: bool = False
+    """Whether all posteriors together are compared with the prior (`Terms.latents`)."""
+    crossed: bool = False
+    """Whether each z is judged by the posteriors of the whole batch (`Terms.crossed`)."""
+    sequences: int = 0
+    """Of the training split; the trainer says it. 0: not known, a batch stands for all."""
+    opponent: nn.Module | None = None
+    """Network of the objective's own, trained against the model; made by `attach`."""
+    opponent_rate: float = 0.0
+    """Learning rate of the opponent's optimizer."""
+
+    def attach(self, dimension: int, device: torch.device) -> None:  # noqa: B027 (most need nothing)
+        """Make what depends on the size of z, before training.
+
+        Args:
+            dimension: D.
+            device: where the model is.
+        """
 
     @abstractmethod
     def __call__(self, terms: Terms, progress: float) -> Loss:
@@ -99,6 +136,14 @@ class Objective(ABC):
             kl: nats per sequence.
             measured: all that the validation measured.
         """
+
+    def criterion(self, measured: dict[str, Any]) -> float | None:
+        """What of a validation is least for the best weights, where it is not the bound; else None.
+
+        Args:
+            measured: all that the validation measured; with `mmd` where `aggregate` is set.
+        """
+        return None
 
     def state(self) -> dict[str, Any]:
         """What `observe` has accumulated, for the checkpoint."""

@@ -1,4 +1,4 @@
-"""Diagonal Gaussian posterior, optionally with batch-normalised means (BN-VAE)."""
+"""Diagonal Gaussian posterior, optionally with batch-normalised means (BN-VAE) or a committed rate (delta-VAE)."""
 
 import math
 from dataclasses import dataclass
@@ -6,8 +6,10 @@ from typing import final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from seqvae.batch import padding_mask
+from seqvae.errors import UserError
 from seqvae.ops import gaussian_kl, gaussian_latent
 from seqvae.posteriors.frames import FrameGaussian
 from seqvae.posteriors.posterior import Posterior, PosteriorNetwork
@@ -57,6 +59,10 @@ class DiagonalGaussian(Posterior):
         """See `Posterior.kl` (Kingma and Welling 2014, appendix B)."""
         return gaussian_kl(self.location, self.log_variance)
 
+    def conditional(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Posterior.conditional`: the same at every z."""
+        return self.location, self.log_variance
+
     def sample_with_kl(
         self, seed: Tensor, samples: int = 1, stream: int = 0
     ) -> tuple[Tensor, Tensor]:
@@ -70,6 +76,26 @@ class DiagonalGaussian(Posterior):
         return DiagonalGaussian(self.location[rows], self.log_variance[rows])
 
 
+def diagonal_kl(q: tuple[Tensor, Tensor], p: tuple[Tensor, Tensor] | None) -> Tensor:
+    """KL(q || p) in nats per dimension of diagonal Gaussians, shape [..., D].
+
+    Args:
+        q: means and log-variances, [..., D].
+        p: the same; None: the standard normal.
+    """
+    location, log_variance = q
+    if p is not None:
+        # In units of p: an affine map of both leaves the KL as it is.
+        location = (location - p[0]) * torch.exp(-0.5 * p[1])
+        log_variance = log_variance - p[1]
+    return 0.5 * (location.square() + torch.expm1(log_variance) - log_variance)
+
+
+def centred_kl(log_variance: float) -> float:
+    """KL(N(0, exp(log_variance)) || N(0, 1)) in nats: the least at that variance, and at any below it from 1 down."""
+    return 0.5 * (math.expm1(log_variance) - log_variance)
+
+
 @dataclass(frozen=True)
 class Gaussian:
     """Diagonal Gaussian posterior."""
@@ -79,6 +105,36 @@ class Gaussian:
     batch_norm: float | None = None
     """Scale gamma of batch normalisation on the means (BN-VAE, Zhu et al. 2020, arXiv 2004.12585):
     the KL is then at least D gamma^2 / 2 nats by construction. None: off."""
+    committed: float | None = None
+    """Committed rate delta in nats (delta-VAE, Razavi et al. 2019, arXiv 1901.03416): all variances stay below
+    the one at which the KL of D centred Gaussians to the standard normal is delta, so that no text's KL is
+    less. A floor of the KL, not of what z tells of the text. None: off."""
+
+    def __post_init__(self) -> None:
+        """Refuse a committed rate that no variance gives."""
+        if self.committed is None:
+            return
+        most = self.dimension * centred_kl(LOG_VARIANCE_RANGE[0] + 1)
+        if not 0 < self.committed <= most:
+            raise UserError(
+                f"--model.posterior.committed must be above 0 and at most {most:.1f} nats for "
+                f"{self.dimension} dimensions, got {self.committed:g}"
+            )
+
+    @property
+    def greatest_log_variance(self) -> float | None:
+        """The bound that commits the rate, the same in all dimensions; None: there is none."""
+        if self.committed is None:
+            return None
+        low, high = LOG_VARIANCE_RANGE[0], 0.0
+        # Halved 60 times: 12 / 2^60 is below the spacing of float64 there. `low` keeps the KL at or above.
+        for _ in range(60):
+            middle = (low + high) / 2
+            if centred_kl(middle) * self.dimension >= self.committed:
+                low = middle
+            else:
+                high = middle
+        return low
 
     def build(self, width: int) -> "GaussianNetwork":
         """The module, for summaries [B, width]."""
@@ -92,6 +148,7 @@ class GaussianNetwork(PosteriorNetwork):
     def __init__(self, config: Gaussian, width: int) -> None:
         super().__init__()
         self.dimension = config.dimension
+        self.greatest = config.greatest_log_variance
         self.statistics = nn.Linear(width, 2 * config.dimension)
         with torch.no_grad():
             # Small means at the start keep the first KL near zero while the decoder learns to speak.
@@ -106,7 +163,7 @@ class GaussianNetwork(PosteriorNetwork):
     def forward(self, summary: Tensor) -> DiagonalGaussian:
         """See `PosteriorNetwork.forward`."""
         location, log_variance = self.statistics(summary).float().chunk(2, -1)
-        return DiagonalGaussian(self._normed(location), log_variance.clamp(*LOG_VARIANCE_RANGE))
+        return DiagonalGaussian(self._normed(location), self._bounded(log_variance))
 
     def frames(self, summaries: Tensor, lengths: Tensor | None = None) -> FrameGaussian:
         """See `PosteriorNetwork.frames`."""
@@ -121,7 +178,14 @@ class GaussianNetwork(PosteriorNetwork):
                 location = normed.index_copy(0, real, self._normed(rows[real])).view_as(location)
             else:
                 location = self._normed(rows).view_as(location)
-        return FrameGaussian(location, log_variance.clamp(*LOG_VARIANCE_RANGE), mask)
+        return FrameGaussian(location, self._bounded(log_variance), mask)
+
+    def _bounded(self, log_variance: Tensor) -> Tensor:
+        """Log-variances in their range."""
+        if self.greatest is not None:
+            # Smooth: a clamp would give no gradient at the bound, and the start lies beyond it.
+            log_variance = self.greatest - F.softplus(-log_variance)
+        return log_variance.clamp(*LOG_VARIANCE_RANGE)
 
     def _normed(self, location: Tensor) -> Tensor:
         """Means [N, D], normalised over the batch if asked for."""

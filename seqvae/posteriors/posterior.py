@@ -54,6 +54,14 @@ class Posterior(ABC):
         None: it has no closed form.
         """
 
+    def conditional(self, z: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Means and log-variances of each dimension given x and the dimensions of `z` before it.
+
+        Where q is a product of Gaussians, each given those before it; both broadcast to z [..., B, D]. None:
+        it is not.
+        """
+        return None
+
     def sample_with_kl(
         self, seed: Tensor, samples: int = 1, stream: int = 0
     ) -> tuple[Tensor, Tensor]:
@@ -107,6 +115,8 @@ class PosteriorNetwork(nn.Module, ABC):
     """Maps an encoder's summary to a `Posterior`."""
 
     dimension: int
+    levels: int = 1
+    """Parts of z that are inferred one after the other."""
 
     @abstractmethod
     def forward(self, summary: Tensor) -> Posterior:

@@ -2,12 +2,13 @@
 
 from seqvae.priors.flow import Flow
 from seqvae.priors.hierarchical import Hierarchical
+from seqvae.priors.ladder import Ladder
 from seqvae.priors.mixture import Mixture
 from seqvae.priors.prior import Prior
 from seqvae.priors.standard import Standard
 from seqvae.priors.vamp import Vamp
 
-PriorChoice = Standard | Mixture | Vamp | Flow
+PriorChoice = Standard | Mixture | Vamp | Flow | Ladder
 FittedPriorChoice = Flow | Mixture
 """What can be fitted to the latents of a finished run."""
 StylePriorChoice = Standard | Hierarchical
@@ -15,6 +16,7 @@ StylePriorChoice = Standard | Hierarchical
 __all__ = [
     "Flow",
     "Hierarchical",
+    "Ladder",
     "Mixture",
     "Prior",
     "PriorChoice",

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import final
 
+import torch
 from torch import Tensor
 
 from seqvae.ops import normal
@@ -35,6 +36,11 @@ class StandardPrior(Prior):
     def sample(self, seed: Tensor, size: int) -> Tensor:
         """See `Prior.sample`."""
         return normal(seed, (size, self.dimension))
+
+    def conditional(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Prior.conditional`: the same at every z."""
+        nothing = torch.zeros_like(z)
+        return nothing, nothing
 
     def kl(
         self, posterior: Posterior, items: Tensor | None = None, z: Tensor | None = None

@@ -53,6 +53,15 @@ class Score:
         """`nll_iw` per piece, the end token counted."""
         return self.nll_iw / len(self.pieces)
 
+    @property
+    def misfit(self) -> float:
+        """`reconstruction` per piece: how badly the latent holds the text.
+
+        A text of a kind that training never saw may cost no more KL than a usual one, and yet cannot be written from
+        its z. `benchmarks.anomaly` measures it beside the other scores.
+        """
+        return self.reconstruction / len(self.pieces)
+
 
 def score(
     model: "TextModel", texts: Sequence[str], samples: int = 100, seed: int = 0

@@ -12,7 +12,8 @@ from seqvae.data.speech.audio import Sound
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.encoders import FrameEncoder
 from seqvae.evaluation.likelihood import evaluating
-from seqvae.model import CONTENT, SequenceVAE
+from seqvae.latent import CONTENT
+from seqvae.model import SequenceVAE
 from seqvae.nn.mel import MelSpectrogram
 from seqvae.tasks.chunks import Array, Chunking
 from seqvae.tasks.convert import Conversion, convert

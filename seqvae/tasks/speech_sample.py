@@ -10,7 +10,7 @@ from seqvae.data.speech.audio import Sound
 from seqvae.data.speech.pitch import CONTOUR_SCALE
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
-from seqvae.model import CONTENT
+from seqvae.latent import CONTENT
 from seqvae.ops import normal
 from seqvae.tasks.f0 import F0, placed
 from seqvae.tasks.recording import SHORTEST

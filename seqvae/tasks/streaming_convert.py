@@ -11,8 +11,8 @@ from seqvae.encoders import PitchReader
 from seqvae.encoders.pitch import contour_of, course
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
+from seqvae.latent import CONTENT
 from seqvae.likelihoods import FrameLikelihood
-from seqvae.model import CONTENT
 from seqvae.nn.streamed import streamed
 from seqvae.tasks.chunks import Array
 from seqvae.tasks.f0 import placed

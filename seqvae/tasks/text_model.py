@@ -10,16 +10,20 @@ from torch import Tensor
 from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
-from seqvae.model import Latent, SequenceVAE
+from seqvae.latent import Latent
+from seqvae.model import SequenceVAE
 from seqvae.posteriors import Posterior
 from seqvae.tasks.decode import Decoding, generate
 from seqvae.tasks.denoise import denoise
+from seqvae.tasks.given import folded, label_number
 from seqvae.tasks.interpolate import interpolate
 from seqvae.tasks.paraphrase import Paraphrase, paraphrase
 from seqvae.tasks.reconstruct import reconstruct
+from seqvae.tasks.reference import Reference
 from seqvae.tasks.sample import sample
 from seqvae.tasks.score import Score, score
-from seqvae.tasks.texts import batch_of, groups, read
+from seqvae.tasks.texts import batch_of, groups, read, sample_each
+from seqvae.tasks.transfer import transfer
 
 
 class TextModel:
@@ -73,8 +77,40 @@ class TextModel:
             )
         return self.model.latent
 
-    def read(self, texts: Sequence[str], *, blanks: bool = False) -> list[list[int]]:
-        """Token ids of texts, without start and end tokens; see `seqvae.tasks.texts.read`."""
+    def given(self, label: str) -> "TextModel":
+        """A conditional model at one of its labels: every task then reads and writes texts of that label.
+
+        Raises:
+            UserError: there is no such label, or the model is not conditional.
+        """
+        number = label_number(self, label)
+        networks = self.info["experiment"].text
+        info = {**self.info, "label": label}
+        plain = folded(self.model, networks, number)
+        return TextModel(plain, self.tokenizer, self.labels, info, crop=self.crop)
+
+    def need_label(self) -> None:
+        """Refuse to go on with a conditional model of no label.
+
+        Raises:
+            UserError: names the labels.
+        """
+        if self.model.conditioning is not None:
+            known = ", ".join(self.labels[:20])
+            raise UserError(
+                f"this model is conditional: say which label (--label, or model.given(label)); it knows {known}"
+            )
+
+    def read(
+        self, texts: Sequence[str], *, blanks: bool = False, given: bool = False
+    ) -> list[list[int]]:
+        """Token ids of texts, without start and end tokens; see `seqvae.tasks.texts.read`.
+
+        Raises:
+            UserError: the model is conditional and its label is not `given` elsewhere, or as there.
+        """
+        if not given:
+            self.need_label()
         return read(self.tokenizer, texts, self.max_pieces, crop=self.crop, blanks=blanks)
 
     def encode(self, texts: Sequence[str], *, task: str = "encode") -> Posterior:
@@ -106,6 +142,20 @@ class TextModel:
         """Posterior means [N, D]: coordinates for search, clustering, plots or arithmetic."""
         return np.asarray(self.encode(texts, task="latent_mean").mean.cpu().numpy(), np.float32)
 
+    def embed(
+        self, texts: Sequence[str], seed: int | None = None
+    ) -> "np.ndarray[Any, np.dtype[np.float32]]":
+        """Vectors [N, D]: `latent_mean`, or with `seed` a sample of each text's posterior.
+
+        Of whole files, block by block: `seqvae.tasks.embed.embed_files`.
+        """
+        posterior = self.encode(texts, task="embed")
+        if seed is None:
+            z = posterior.mean
+        else:
+            z = sample_each(posterior, [seed] * len(texts), 1)[0]
+        return np.asarray(z.cpu().numpy(), np.float32)
+
     def decode(
         self,
         z: "Tensor | np.ndarray[Any, Any] | None",
@@ -121,6 +171,7 @@ class TextModel:
             rows: keys [N] of the texts' noise; by default all share one, so that a vector gives
                 the same text in any company.
         """
+        self.need_label()
         if z is not None:
             z = torch.as_tensor(z, dtype=torch.float32, device=self.device)
             rows = torch.zeros(len(z), dtype=torch.int64) if rows is None else rows
@@ -170,6 +221,16 @@ class TextModel:
             seed=seed,
         )
 
+    def transfer(
+        self,
+        texts: Sequence[str],
+        to: str,
+        source: str | None = None,
+        decoding: Decoding | None = None,
+    ) -> list[str]:
+        """Texts said again under another label; see `seqvae.tasks.transfer.transfer`."""
+        return transfer(self, texts, to, source, decoding)
+
     def denoise(self, texts: Sequence[str], decoding: Decoding | None = None) -> list[str]:
         """Damaged texts repaired; see `seqvae.tasks.denoise.denoise`."""
         return denoise(self, texts, decoding)
@@ -177,3 +238,7 @@ class TextModel:
     def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0) -> list[Score]:
         """How probable texts are, for anomaly detection; see `seqvae.tasks.score.score`."""
         return score(self, texts, samples, seed)
+
+    def reference(self, known: Sequence[str], labels: Sequence[str] | None = None) -> Reference:
+        """Known texts of the usual kind, from which others' distance is told; see `Reference`."""
+        return Reference(self, known, labels)

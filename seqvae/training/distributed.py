@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
 
 from seqvae.errors import UserError
 
@@ -47,6 +48,13 @@ class Process:
         numbers = iter(packed.tolist())
         taken = {name: [next(numbers) for _ in _listed(v)] for name, v in values.items()}
         return {name: x if isinstance(values[name], list) else x[0] for name, x in taken.items()}
+
+    def average(self, tensors: list[Tensor]) -> None:
+        """Replace each tensor by its mean over the processes."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.all_reduce(tensor)
+                tensor /= self.world
 
     def wait(self) -> None:
         """Return when every process has come here."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from seqvae.batch import Batch
-from seqvae.config import from_json, to_json
+from seqvae.config_json import from_json, to_json
 from seqvae.data.corpus import Corpus
 from seqvae.data.loader import Loader
 from seqvae.errors import UserError

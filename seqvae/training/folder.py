@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 import seqvae
-from seqvae.config import Experiment, read_config, to_json, write_config
+from seqvae.config import Experiment, read_config, write_config
+from seqvae.config_json import to_json
 from seqvae.errors import UserError
 from seqvae.training.distributed import Process
 from seqvae.training.material import Material

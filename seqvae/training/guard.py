@@ -109,7 +109,17 @@ class Guard(ABC):
 
 @final
 class CollapseGuard(Guard):
-    """Watches the validations of a text model: kl, mi, mi_cap, prior_gap (nats), active_units, dimensions."""
+    """Watches the validations of a text model: kl, mi, mi_cap, prior_gap (nats), active_units, dimensions.
+
+    Args:
+        mode: see `Guard`.
+        aggregate: whether the objective compares all posteriors together with the prior: their KL is then not
+            what silenced z, and to hold it at a rate would be another objective, not a remedy.
+    """
+
+    def __init__(self, mode: Mode, *, aggregate: bool = False) -> None:
+        super().__init__(mode)
+        self.aggregate = aggregate
 
     def examine(self, seen: dict[str, Any]) -> Finding | None:
         """See `Guard.examine`."""
@@ -118,9 +128,12 @@ class CollapseGuard(Guard):
             f"KL {kl:.2f} nats, MI {mi:.2f} (cap {seen['mi_cap']:.2f}), "
             f"{seen['active_units']:.0f} of {seen['dimensions']:.0f} units active, prior gap {gap:.2f}"
         )
+        uninformed = mi < LEAST_PART * min(kl, seen["mi_cap"])
+        if self.aggregate and (kl < DEAD_NATS or uninformed):
+            return Finding("collapsed", f"{told}; {_MATCHED_SINGLY}", None, _WEIGHT_CURE)
         if kl < DEAD_NATS:
             return Finding("collapsed", f"{told}; {_COLLAPSED}", "rate_target", RATE_CURE)
-        if mi < LEAST_PART * min(kl, seen["mi_cap"]):
+        if uninformed:
             words = f"{told}; {_UNINFORMED}"
             return Finding("KL without information", words, "word_dropout", _DROPOUT_CURE)
         if gap < LEAST_PART * min(kl, seen["mi_cap"]):
@@ -146,6 +159,11 @@ _COLLAPSED = (
     "the posterior equals the prior for every sentence, so z says nothing of the text: the KL term "
     "won before the decoder had learnt to use z"
 )
+_MATCHED_SINGLY = (
+    "the posteriors of different sentences are alike: all of them together match the prior with least effort "
+    "when each says nothing, and the weight of the match has won"
+)
+_WEIGHT_CURE = "lower --objective.weight, or blank decoder inputs with --model.word-dropout 0.3"
 _UNINFORMED = (
     "KL is paid but the posteriors of different sentences are alike: a floor under the KL (free "
     "bits, batch norm) is being met without telling sentences apart"

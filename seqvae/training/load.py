@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
-from seqvae.config import Experiment, Model, read_config
+from seqvae.config import Experiment, read_config
+from seqvae.data.folder import Modality
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
@@ -16,6 +17,7 @@ from seqvae.training.checkpoint import read_checkpoint, recover
 from seqvae.training.fit_prior import read_fitted
 
 if TYPE_CHECKING:
+    from seqvae.tasks.frames_model import FramesModel
     from seqvae.tasks.speech_model import SpeechModel
     from seqvae.tasks.text_model import TextModel
 
@@ -26,7 +28,9 @@ VOCODER = "vocoder"
 """Folder of a run with its own vocoder."""
 
 
-def load(run: str | Path, which: Which = "best", device: str = "cpu") -> "TextModel | SpeechModel":
+def load(
+    run: str | Path, which: Which = "best", device: str = "cpu"
+) -> "TextModel | SpeechModel | FramesModel":
     """A trained run, ready to use.
 
     Args:
@@ -35,13 +39,26 @@ def load(run: str | Path, which: Which = "best", device: str = "cpu") -> "TextMo
         device: where to compute.
 
     Returns:
-        The model with its tokenizer or its vocoder, in evaluation mode: of text or of speech, as the
-        run is.
+        The model with its tokenizer or its vocoder, in evaluation mode: of text, of speech or of frames, as
+        the run is.
 
     Raises:
         UserError: not a run, of another version, unfinished before its first validation, damaged.
     """
-    return (load_speech if is_speech(run) else load_text)(run, which, device)
+    kind = kind_of(run)
+    if kind == "frames":
+        return load_frames(run, which, device)
+    return (load_speech if kind == "speech" else load_text)(run, which, device)
+
+
+def kind_of(run: str | Path) -> Modality:
+    """What a run is trained on.
+
+    Raises:
+        UserError: not a run, or of another version.
+    """
+    experiment, _ = read_config(Path(run) / "config.json")
+    return experiment.kind
 
 
 def is_speech(run: str | Path) -> bool:
@@ -50,8 +67,7 @@ def is_speech(run: str | Path) -> bool:
     Raises:
         UserError: not a run, or of another version.
     """
-    experiment, _ = read_config(Path(run) / "config.json")
-    return not isinstance(experiment.model, Model)
+    return kind_of(run) == "speech"
 
 
 def load_text(
@@ -59,6 +75,7 @@ def load_text(
     which: Which = "best",
     device: str = "cpu",
     prior: Expected | None = None,
+    label: str | None = None,
 ) -> "TextModel":
     """A run on text; see `load`.
 
@@ -68,9 +85,11 @@ def load_text(
         device: where to compute.
         prior: fitted: the one that `seqvae fit-prior` fitted; standard: the one it was trained with;
             None: the fitted one where there is one.
+        label: of a conditional model: the one whose texts are wanted.
 
     Raises:
-        UserError: as `load`, it is a run on speech, or its fitted prior is missing or of other weights.
+        UserError: as `load`, it is a run on speech, its fitted prior is missing or of other weights, or there is no such
+            label.
     """
     from seqvae.tasks.text_model import TextModel
 
@@ -84,7 +103,10 @@ def load_text(
             f"{path / 'tokenizer.model'}: {error.strerror}; copy the whole run"
         ) from None
     tensors, state = _read(path, which, device)
-    model = networks.build(tokenizer.vocab_size, latent=experiment.latent == "vae")
+    labels = list(facts.get("labels", []))
+    model = networks.build(
+        tokenizer.vocab_size, latent=experiment.latent == "vae", labels=len(labels)
+    )
     _fill(model, tensors, path / which)
     info = _info(path, experiment, facts, state, which)
     if prior != "standard" and model.latent is not None:
@@ -93,9 +115,8 @@ def load_text(
             model.latent.prior, info["fitted_prior"] = found
     if prior == "fitted" and "fitted_prior" not in info:
         raise UserError(f"{path} has no fitted prior: run `seqvae fit-prior {path}` first")
-    return TextModel(
-        model.to(device).eval(), tokenizer, labels=list(facts.get("labels", [])), info=info
-    )
+    loaded = TextModel(model.to(device).eval(), tokenizer, labels=labels, info=info)
+    return loaded if label is None else loaded.given(label)
 
 
 def load_speech(run: str | Path, which: Which = "best", device: str = "cpu") -> "SpeechModel":
@@ -120,6 +141,29 @@ def load_speech(run: str | Path, which: Which = "best", device: str = "cpu") -> 
         vocoder = load_vocoder(path / VOCODER, settings)
     info = _info(path, experiment, facts, state, which)
     return SpeechModel(model.to(device).eval(), settings, speakers, vocoder, info)
+
+
+def load_frames(run: str | Path, which: Which = "best", device: str = "cpu") -> "FramesModel":
+    """A run on frames of numbers; see `load`.
+
+    Raises:
+        UserError: as `load`, or it is a run on text or speech.
+    """
+    from seqvae.tasks.frames_model import FramesModel
+
+    path = Path(run)
+    experiment, facts = read_config(path / "config.json")
+    networks = dataclasses.replace(experiment, run=str(path)).frames
+    try:
+        features, longest = int(facts["features"]), int(facts["longest"])
+        labels = [str(label) for label in facts["labels"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / 'config.json'}: its frames are damaged ({error})") from None
+    tensors, state = _read(path, which, device)
+    model = networks.build(features, longest, labels=len(labels), latent=experiment.latent == "vae")
+    _fill(model, tensors, path / which)
+    info = _info(path, experiment, facts, state, which)
+    return FramesModel(model.to(device).eval(), labels, info)
 
 
 def _frames(path: Path, facts: dict[str, Any]) -> tuple[MelSettings, list[str]]:

@@ -55,6 +55,11 @@ class Material(ABC):
         """A decoder like that of `model` with new weights."""
 
     @property
+    def sequences(self) -> int:
+        """Of the training split; 0: objectives are not told."""
+        return 0
+
+    @property
     @abstractmethod
     def batches_per_epoch(self) -> int:
         """Batches in which this process sees its part of the training split once."""

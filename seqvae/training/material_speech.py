@@ -20,7 +20,8 @@ from seqvae.data.speech.mix import Mixer
 from seqvae.data.speech.store import SpeechStore
 from seqvae.data.storage import LongArray
 from seqvae.errors import UserError
-from seqvae.model import STYLE, SequenceVAE
+from seqvae.latent import STYLE
+from seqvae.model import SequenceVAE
 from seqvae.nn.mel import MelSpectrogram
 from seqvae.nn.warp import warp_mels
 from seqvae.objectives import Loss, SpeechObjectiveChoice

@@ -14,6 +14,7 @@ from seqvae.data.storage import LongArray
 from seqvae.errors import UserError
 from seqvae.model import SequenceVAE
 from seqvae.objectives import LevelRates
+from seqvae.objectives.pairs import check_processes
 from seqvae.training.distributed import Process
 from seqvae.training.guard import CollapseGuard, Guard, Mode
 from seqvae.training.material import Material, step_generator
@@ -47,6 +48,7 @@ class TextMaterial(Material):
             raise UserError(
                 "the objective level-rates is for speech; for text use rate-target (--rate NATS)"
             )
+        check_processes(experiment.objective, self.networks.prior, process.world)
         self.corpus = Corpus.open(experiment.data)
         self.path, self.fingerprint = self.corpus.path, self.corpus.fingerprint
         self.rank, self.world, self.device = process.rank, process.world, process.device
@@ -72,12 +74,19 @@ class TextMaterial(Material):
     def build(self) -> SequenceVAE:
         """See `Material.build`."""
         pieces = self.corpus.tokenizer.vocab_size
-        return self.networks.build(pieces, latent=self.experiment.latent == "vae")
+        return self.networks.build(
+            pieces, latent=self.experiment.latent == "vae", labels=len(self.corpus.labels)
+        )
 
     def fresh_decoder(self, model: SequenceVAE) -> nn.Module:
         """See `Material.fresh_decoder`."""
         dimension = model.latent.dimension if model.latent else None
-        return self.networks.decoder.build(dimension, self.networks.max_length)
+        return self.networks.build_decoder(dimension)
+
+    @property
+    def sequences(self) -> int:
+        """See `Material.sequences`."""
+        return len(self.corpus.split("train"))
 
     @property
     def batches_per_epoch(self) -> int:
@@ -135,11 +144,12 @@ class TextMaterial(Material):
             max_length=longest,
             pairs=self.pairs,
             device=self.device,
+            aggregate=self.experiment.objective.build().aggregate,
         )
 
     def guard(self, mode: Mode) -> Guard:
         """See `Material.guard`."""
-        return CollapseGuard(mode)
+        return CollapseGuard(mode, aggregate=self.experiment.objective.build().aggregate)
 
     def finish(self, run: Path) -> None:
         """See `Material.finish`; a text run is whole without its corpus."""

@@ -8,8 +8,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from seqvae.config import Training
 from seqvae.model import SequenceVAE
-from seqvae.objectives import Elbo, Objective
-from seqvae.objectives.importance import ImportanceWeighted
+from seqvae.objectives import Elbo, Importance, Objective
 from seqvae.schedules import Constant
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class Phases:
         self.frozen = False
         self.best_mi = 0.0
         self._plain = Elbo(Constant(0.0)).build()
-        self._tight = ImportanceWeighted(config.tighten_samples).build()
+        self._tight = Importance(config.tighten_samples, "naive").build()
 
     def overrides(self, progress: float) -> bool:
         """Whether a phase has taken the objective's place."""

@@ -2,7 +2,7 @@
 
 from typing import Any, final
 
-from seqvae.model import STYLE
+from seqvae.latent import STYLE
 from seqvae.objectives import LevelRates, ObjectiveChoice
 from seqvae.training.guard import DEAD_NATS, RATE_CURE, Finding, Guard, Mode, Remedy
 

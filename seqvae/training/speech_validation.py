@@ -15,7 +15,8 @@ from seqvae.data.storage import LongArray
 from seqvae.evaluation.collapse import active_units, mutual_information
 from seqvae.evaluation.leak import speaker_leak
 from seqvae.evaluation.likelihood import evaluating
-from seqvae.model import CONTENT, STYLE, SequenceVAE
+from seqvae.latent import CONTENT, STYLE
+from seqvae.model import SequenceVAE
 from seqvae.posteriors import FrameGaussian, Posterior
 from seqvae.posteriors.gaussian import DiagonalGaussian
 from seqvae.training.validation import Validation

@@ -43,6 +43,9 @@ def save(run: "Trainer") -> None:
         tensors = {"model": _weights(run), "optimizer": optimizer}
         if run.ema is not None:
             tensors["ema"] = run.ema.values
+        opponent = run.opponent.state()
+        if opponent:
+            tensors["opponent"] = opponent
         state = {
             "step": run.step,
             "loader": run.material.state(),
@@ -93,6 +96,7 @@ def _restore(run: "Trainer", tensors: dict[str, dict[str, Tensor]], state: dict[
     unpack_optimizer(run.optimizer, tensors["optimizer"], state["optimizer"])
     if run.ema is not None:
         run.ema.load(tensors["ema"])
+    run.opponent.load_state(tensors.get("opponent", {}))
     run.step, run.best, run.waited = state["step"], state["best"], state["waited"]
     run.skipped, run.bad, run.measured = state["skipped"], state["bad"], state["measured"]
     run.guard.load_state(state["guard"])

@@ -10,7 +10,9 @@ from seqvae.batch import Batch
 from seqvae.data.loader import Loader
 from seqvae.data.storage import SequenceStore
 from seqvae.evaluation.collapse import Aggregate, prior_reconstruction
+from seqvae.evaluation.levels import by_level, level_kls
 from seqvae.evaluation.likelihood import elbo, importance_weighted
+from seqvae.evaluation.prior_match import prior_mmd
 from seqvae.model import SequenceVAE
 from seqvae.training.validation import Validation
 
@@ -29,6 +31,7 @@ class TextValidation(Validation):
         max_length: longest sequence in tokens.
         pairs: whether targets are what is produced.
         device: where to compute.
+        aggregate: whether all posteriors together are compared with the prior.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class TextValidation(Validation):
         max_length: int,
         pairs: bool,
         device: torch.device,
+        aggregate: bool = False,
     ) -> None:
         loader = Loader(
             store,
@@ -49,6 +53,7 @@ class TextValidation(Validation):
             max_length=max_length,
             pairs=pairs,
         )
+        self.aggregate = aggregate
         every = max(1, math.ceil(len(store) / limit))
         self.batches: list[Batch] = []
         for indices in loader.epoch_batches(0):
@@ -62,15 +67,15 @@ class TextValidation(Validation):
         tokens = sum(int(batch.predicted_tokens) for batch in self.batches)
         aggregate = Aggregate()
         sums = {"bound": 0.0, "reconstruction": 0.0, "prior_reconstruction": 0.0}
-        for batch in self.batches:
-            nats = importance_weighted(model, batch, BOUND_SAMPLES)
+        for network, batch in (one for each in self.batches for one in model.by_label(each)):
+            nats = importance_weighted(network, batch, BOUND_SAMPLES)
             sums["bound"] += float(nats.double().sum())
             if model.latent is None:
                 continue
-            one = elbo(model, batch)
+            one = elbo(network, batch)
             assert one.posterior is not None
             aggregate.add(one.posterior, one.kl_dimensions)
-            prior = prior_reconstruction(model, batch)
+            prior = prior_reconstruction(network, batch)
             sums["reconstruction"] += float(one.reconstruction.double().sum())
             sums["prior_reconstruction"] += float(prior.double().sum())
         bound = sums["bound"] / total
@@ -79,6 +84,8 @@ class TextValidation(Validation):
             return measured
         collapse = aggregate.diagnose()
         reconstruction = sums["reconstruction"] / total
+        if self.aggregate:
+            measured["mmd"] = prior_mmd(aggregate.posterior, model.latent.prior)
         return {
             **measured,
             "elbo": reconstruction + collapse.kl,
@@ -90,14 +97,17 @@ class TextValidation(Validation):
             "active_units": collapse.au,
             "dimensions": collapse.dimension,
             "kl_dimensions": collapse.kl_by_dimension.tolist(),
+            **by_level(model.latent, aggregate),
         }
 
     def in_words(self, measured: dict[str, Any]) -> str:
         """See `Validation.in_words`."""
         if "kl" not in measured:
             return f"validation NLL {measured['bound']:.2f} nats a sequence"
+        levels = level_kls(measured)
+        split = f" ({' + '.join(f'{nats:.2f}' for nats in levels)})" if levels else ""
         return (
-            f"bound {measured['bound']:.2f} nats, KL {measured['kl']:.2f}, MI {measured['mi']:.2f} of "
+            f"bound {measured['bound']:.2f} nats, KL {measured['kl']:.2f}{split}, MI {measured['mi']:.2f} of "
             f"{measured['mi_cap']:.2f}, {measured['active_units']:.0f}/{measured['dimensions']:.0f} "
             f"units active, prior gap {measured['prior_gap']:.2f}"
         )

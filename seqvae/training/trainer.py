@@ -23,6 +23,7 @@ from seqvae.training.folder import delete_run, open_run
 from seqvae.training.guard import rate_remedy
 from seqvae.training.log import Meter, Progress, RunLog
 from seqvae.training.material_choice import open_material
+from seqvae.training.opponent import Opponent
 from seqvae.training.optimizer import build_optimizer, learning_rate
 from seqvae.training.phases import Phases
 from seqvae.training.precision import cpu_has_bfloat16
@@ -63,6 +64,10 @@ class Trainer:
             self.total, epoch_steps
         )
         self.objective: Objective = experiment.objective.build()
+        self.objective.sequences = self.material.sequences
+        if self.model.latent is not None:
+            self.objective.attach(self.model.latent.dimension, self.device)
+        self.opponent = Opponent(self.objective, self.process)
         self.optimizer = build_optimizer(self.model, config)
         self.ema = MovingAverage(self.model, config.ema) if config.ema else None
         self.guard = self.material.guard(config.guard if self.model.levels else "off")
@@ -146,6 +151,7 @@ class Trainer:
             group["lr"] = rate
         self.phases.before_step(self)
         self.optimizer.zero_grad(set_to_none=True)
+        self.opponent.forget()
         statistics = [buffer.clone() for buffer in self.statistics]
         count, rows = 0, 0
         sums: dict[str, float] = {}
@@ -159,21 +165,24 @@ class Trainer:
                 loss = self.loss(batch)
                 # Every sequence weighs the same, whatever the size of its batch; the constant
                 # makes the gradient's norm that of a loss per value, which `clip` expects.
-                (loss.total * (batch.size / self.step_values)).backward()  # type: ignore[no-untyped-call]
+                whole = loss.total if loss.opposed is None else loss.total + loss.opposed
+                (whole * (batch.size / self.step_values)).backward()  # type: ignore[no-untyped-call]
             rows += batch.size
             shown = {**loss.shown, **self.material.shown(batch, loss)}
             for name, value in {**shown, "loss": loss.total.detach()}.items():
                 sums[name] = sums.get(name, 0.0) + float(value) * batch.size
         norm = float(clip_grad_norm_(self.model.parameters(), self.config.clip))
+        opposing = self.opponent.gather()
         sums = self.process.mean({**sums, "sequences": float(rows)})
         total, size = sums.pop("loss"), sums.pop("sequences")
-        if not math.isfinite(norm) or not math.isfinite(total):
+        if not all(map(math.isfinite, (norm, total, opposing))):
             for buffer, before in zip(self.statistics, statistics, strict=True):
                 buffer.copy_(before)
             self._skip(np.concatenate(indices), norm)
             return count, {}
         self.bad = 0
         self.optimizer.step()
+        self.opponent.step()
         if self.ema is not None:
             self.ema.update(self.step + 1)
         means = {name: value / size for name, value in sums.items()}
@@ -192,7 +201,14 @@ class Trainer:
         seed = torch.randint(0, 2**62, (1,), dtype=torch.int64).to(self.device)
         objective = self.phases.objective(self.progress) or self.objective
         with self._autocast():
-            terms = self.network(batch, seed, objective.samples)
+            terms = self.network(
+                batch,
+                seed,
+                objective.samples,
+                objective.gradient,
+                objective.aggregate,
+                objective.crossed,
+            )
         return objective(terms, self.progress)
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -255,7 +271,8 @@ class Trainer:
 
     def _improved(self, measured: dict[str, Any]) -> bool:
         """Whether these are the best weights so far, at the wanted rate."""
-        found = measured[self.validation.criterion]
+        own = self.objective.criterion(measured)
+        found = measured[self.validation.criterion] if own is None else own
         if not at_rate(self.experiment.objective, measured) or not math.isfinite(found):
             return False
         better = self.best is None or found < self.best

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
 import seqvae
-from seqvae.config import Training, from_json, to_json
+from seqvae.config import Training
+from seqvae.config_json import from_json, to_json
 from seqvae.data.speech.corpus import SpeechCorpus
 from seqvae.data.speech.loader import CropLoader
 from seqvae.errors import UserError

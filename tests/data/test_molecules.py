@@ -50,6 +50,28 @@ def test_every_smiles_comes_back_and_known_ones_take_a_piece_a_token() -> None:
     assert train_molecule_tokenizer(MOLECULES) == train_molecule_tokenizer(MOLECULES)
 
 
+def test_merged_tokens_are_fewer_and_spell_every_molecule() -> None:
+    tokenizer = Tokenizer(train_molecule_tokenizer(MOLECULES * 20, vocab_size=50))
+    assert notation_of(tokenizer) == "smiles"
+    for text in [*MOLECULES, "C[Se]C", "C/C=C\\C#N"]:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(tokenizer.encode(ASPIRIN)) < len(tokens(ASPIRIN)) / 2
+    with pytest.raises(UserError, match=r"--vocab-size is 1\d too small"):
+        train_molecule_tokenizer(MOLECULES, vocab_size=5)
+
+
+def test_merged_pieces_are_whole_tokens() -> None:
+    pytest.importorskip("selfies")
+    texts = [text for text in (to_notation(one, "selfies") for one in MOLECULES) if text]
+    tokenizer = Tokenizer(train_molecule_tokenizer(texts * 20, "selfies", vocab_size=120))
+    assert notation_of(tokenizer) == "selfies"
+    for text in texts:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    long = [p for p in tokenizer.pieces(range(tokenizer.vocab_size)) if p.count("[") > 1]
+    assert len(long) >= 10
+    assert all("".join(tokens(piece, "selfies")) == piece for piece in long)
+
+
 def test_no_molecules_make_no_tokenizer() -> None:
     with pytest.raises(UserError, match="no molecules"):
         train_molecule_tokenizer([])

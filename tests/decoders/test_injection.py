@@ -8,7 +8,8 @@ import torch
 
 from seqvae import decoders, encoders
 from seqvae.batch import Batch
-from seqvae.config import Experiment, Model, from_json, to_json
+from seqvae.config import Experiment, Model
+from seqvae.config_json import from_json, to_json
 from seqvae.data.text import BOS, EOS
 from seqvae.decoders import DecoderChoice
 from seqvae.decoders.injection import Injection

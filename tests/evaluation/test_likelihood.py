@@ -6,7 +6,8 @@ from torch import Tensor
 
 from seqvae.batch import Batch
 from seqvae.evaluation.likelihood import elbo, evaluating, importance_weighted
-from seqvae.model import LEVEL, SequenceVAE
+from seqvae.latent import LEVEL
+from seqvae.model import SequenceVAE
 from seqvae.tasks.decode import token_likelihood
 from tests.linear_gaussian import LinearGaussian
 from tests.tiny import tiny_batch, tiny_model

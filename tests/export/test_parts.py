@@ -66,6 +66,9 @@ CHOICES = {
             decoders.Transformer(layers=2, width=16, heads=2, injection="product"),
         )
     },
+    "each level of z enters a block of its own": replace(
+        SMALL, decoder=decoders.Transformer(layers=2, width=16, heads=2, levels=2)
+    ),
     "z is added to a GRU's inputs": replace(SMALL, decoder=replace(GRU, injection="embedding")),
     "z is added to a GRU's states": replace(SMALL, decoder=replace(GRU, injection="softmax")),
 }

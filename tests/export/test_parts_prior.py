@@ -6,7 +6,8 @@ import torch
 from seqvae.errors import UserError
 from seqvae.export import parts_prior
 from seqvae.posteriors.gaussian import DiagonalGaussian
-from seqvae.priors import Flow, Mixture, Prior, PriorChoice, Vamp
+from seqvae.priors import Flow, Ladder, Mixture, Prior, PriorChoice, Vamp
+from seqvae.priors.by_label import ByLabelPrior
 from seqvae.priors.vamp import VampPrior
 from tests.export.test_parts import run
 
@@ -25,7 +26,13 @@ def built(config: PriorChoice, dimension: int) -> Prior:
 
 
 @pytest.mark.parametrize(
-    ("config", "dimension"), [(Mixture(components=5), 1), (Vamp(), 6), (Flow(layers=3, width=8), 6)]
+    ("config", "dimension"),
+    [
+        (Mixture(components=5), 1),
+        (Vamp(), 6),
+        (Flow(layers=3, width=8), 6),
+        (Ladder(levels=3, width=8), 7),
+    ],
 )
 def test_parts_of_a_prior(config: PriorChoice, dimension: int) -> None:
     prior = built(config, dimension)
@@ -36,6 +43,19 @@ def test_parts_of_a_prior(config: PriorChoice, dimension: int) -> None:
     torch.testing.assert_close(drawn, z[[3, 0]], atol=2e-6, rtol=2e-6)
     found = run(parts["density"], {"z": z})[0]
     torch.testing.assert_close(found, prior.log_prob(z).detach())
+
+
+def test_the_parts_of_a_labels_prior() -> None:
+    prior = ByLabelPrior(3, 4)
+    with torch.no_grad():
+        for parameter in prior.parameters():
+            parameter.normal_()
+    given = prior.given(torch.tensor(1))
+    parts = parts_prior.export(given, 20)
+    inputs = {"seed": torch.tensor([[-7], [-7]]), "sample": torch.tensor([[3], [0]])}
+    z = given.sample(torch.tensor([-7]), 4).detach()
+    torch.testing.assert_close(run(parts["prior"], inputs)[0], z[[3, 0]], atol=2e-6, rtol=2e-6)
+    torch.testing.assert_close(run(parts["density"], {"z": z})[0], given.log_prob(z).detach())
 
 
 def test_a_prior_without_a_graph_is_refused_by_name() -> None:

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from seqvae.config import Experiment, Model, from_json, to_json
+from seqvae.config import Experiment, Model
+from seqvae.config_json import from_json, to_json
 from seqvae.errors import UserError
 from seqvae.evaluation.collapse import Aggregate, mutual_information, mutual_information_of
 from seqvae.evaluation.likelihood import elbo, importance_weighted

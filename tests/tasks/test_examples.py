@@ -50,6 +50,17 @@ def test_interpolate(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("loaded")
+def test_embed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tmp_path / "lines.txt"
+    lines.write_text("the red cat\n\nthe old fox\nthe big dog\n", encoding="utf-8")
+    for _ in range(2):
+        example("embed").main("run", str(lines), "the old fox")
+    out = capsys.readouterr().out
+    assert out.startswith("lines.parquet: 3 vectors") and "skipped {'empty': 1}" in out
+    assert out.count("1.00  the old fox") == 2 and out.count("lines.parquet") == 1
+
+
+@pytest.mark.usefixtures("loaded")
 def test_score_anomalies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = tmp_path / "lines.txt"
     lines.write_text("the red cat\n\n日本 🦊\n" + "cat " * 90 + "\n", encoding="utf-8")
@@ -69,3 +80,12 @@ def test_training_and_its_baseline(tmp_path: Path, capsys: pytest.CaptureFixture
     example("language_model_baseline").main(run, "2", "5")
     out = capsys.readouterr().out
     assert "language model:" in out and "VAE:" in out and "nats in z" in out
+
+
+def test_denoise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tmp_path / "lines.txt"
+    words = itertools.product(*WORDS, range(4))
+    lines.write_text("".join(f"the {a} {b} sat on {c} {n}\n" for a, b, c, n in words), "utf-8")
+    example("denoise").main(str(lines), str(tmp_path / "run"), "8", "4")
+    out = capsys.readouterr().out
+    assert out.count("  -> ") == 5 and "word errors of 20 lines:" in out

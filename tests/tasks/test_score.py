@@ -18,6 +18,7 @@ def test_everything_adds_up(which: str, request: pytest.FixtureRequest) -> None:
         assert sum(p.surprisal for p in found.pieces) == pytest.approx(found.reconstruction)
         assert found.elbo == pytest.approx(-(found.reconstruction + found.kl))
         assert found.per_piece == pytest.approx(found.nll_iw / (len(ids) + 1))
+        assert found.misfit == pytest.approx(found.reconstruction / (len(ids) + 1))
         assert found.kl >= 0
 
 

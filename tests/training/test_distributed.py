@@ -15,6 +15,7 @@ from seqvae.data.corpus import Corpus
 from seqvae.data.noise import Noise
 from seqvae.data.speech.corpus import SpeechCorpus
 from seqvae.data.speech.mix import NoiseMix
+from seqvae.objectives import Adversarial
 from seqvae.posteriors import Gaussian
 from seqvae.training import Trainer, load_speech
 from seqvae.training.distributed import Process
@@ -35,6 +36,8 @@ PHASES: dict[str, Any] = {
     "noise": Noise(drop=0.1),
     "model": replace(TRANSFORMER, posterior=Gaussian(8, batch_norm=0.6)),
 }
+# A resumed process has the discriminator of the first one: had they gone apart, so would the run.
+JUDGED: dict[str, Any] = {"objective": Adversarial(), "accumulate": 2}
 SPOKEN: dict[str, Any] = {
     "model": replace(SPEECH, speakers="both", noise=NoiseMix(probability=0.5)),
     "accumulate": 2,
@@ -69,7 +72,7 @@ leave()
 
 @pytest.fixture(scope="module")
 def folder(corpus: Corpus, speech: SpeechCorpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Runs of two processes: whole, in parts, a GRU, a language model without any noise, and speech."""
+    """Runs of two processes: whole, in parts, a GRU, a language model without any noise, one with a discriminator, and speech."""
     folder = tmp_path_factory.mktemp("distributed")
     wanted: dict[str, Experiment] = {
         "whole": experiment(corpus, folder / "whole", **SHARED, **PHASES),
@@ -78,6 +81,8 @@ def folder(corpus: Corpus, speech: SpeechCorpus, tmp_path_factory: pytest.TempPa
         "still": experiment(
             corpus, folder / "still", model=STILL, latent="none", steps=6, **SHARED
         ),
+        "judged": experiment(corpus, folder / "judged", **SHARED, **JUDGED),
+        "judged-parts": experiment(corpus, folder / "judged-parts", **SHARED, **JUDGED),
         "speech": speech_experiment(speech, folder / "speech", **SPOKEN),
         "speech-parts": speech_experiment(speech, folder / "speech-parts", **SPOKEN),
     }
@@ -103,7 +108,9 @@ def weights(folder: Path, name: str, rank: int) -> dict[str, torch.Tensor]:
     return loaded
 
 
-@pytest.mark.parametrize("name", ["whole", "parts", "gru", "still", "speech", "speech-parts"])
+@pytest.mark.parametrize(
+    "name", ["whole", "parts", "gru", "still", "judged", "judged-parts", "speech", "speech-parts"]
+)
 def test_both_processes_end_with_the_same_finite_weights(name: str, folder: Path) -> None:
     first, second = weights(folder, name, 0), weights(folder, name, 1)
     # Running means are each process's own until the next step begins.
@@ -133,7 +140,8 @@ def test_two_processes_equal_one_that_accumulates_two_batches(
 
 
 @pytest.mark.parametrize(
-    ("parts", "uninterrupted"), [("parts", "whole"), ("speech-parts", "speech")]
+    ("parts", "uninterrupted"),
+    [("parts", "whole"), ("judged-parts", "judged"), ("speech-parts", "speech")],
 )
 def test_two_processes_resume_exactly(parts: str, uninterrupted: str, folder: Path) -> None:
     assert result(folder / parts) == result(folder / uninterrupted)

@@ -15,7 +15,7 @@ from seqvae import decoders, encoders
 from seqvae.config import write_config
 from seqvae.data.corpus import Corpus
 from seqvae.data.noise import Noise
-from seqvae.objectives import Elbo, FreeBits, RateTarget
+from seqvae.objectives import Adversarial, Elbo, FreeBits, RateTarget
 from seqvae.posteriors import Gaussian
 from seqvae.schedules import Constant, Cyclical
 from seqvae.training import Trainer, train
@@ -38,6 +38,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "batch norm": {"model": BATCH_NORM, "accumulate": 2, "ema": 0.9},
     "word dropout": {"model": replace(TRANSFORMER, word_dropout=0.3)},
     "free bits": {"objective": FreeBits(nats=4.0, beta=Cyclical())},
+    # The discriminator and its moments; until step 4 a phase has taken the objective's place.
+    "adversarial": {"objective": Adversarial(), "accumulate": 2},
+    "denoising adversarial": {
+        "objective": Adversarial(),
+        "noise": Noise(drop=0.3),
+        "autoencoder": 4 / STEPS,
+        "ema": 0.9,
+    },
     "lagrangian": {"objective": RateTarget(rate=4.0, controller="lagrangian")},
     "language model": {"latent": "none"},
     "patience": {

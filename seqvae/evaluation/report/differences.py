@@ -1,10 +1,13 @@
 """In which settings a run differs from a preset."""
 
 import json
+from collections.abc import Callable
 from typing import Any, get_args
 
-from seqvae.config import Experiment, Preset, preset, speech_preset, to_json
-from seqvae.config_speech import Speech
+from seqvae.config import Experiment, Preset, preset, speech_preset
+from seqvae.config_json import to_json
+from seqvae.data.folder import Modality
+from seqvae.preset_frames import frames_preset
 
 # Names of a run and what it reads: not settings that one chooses for an effect.
 _PLACES = ("data", "run")
@@ -13,7 +16,12 @@ _PLACES = ("data", "run")
 def differences(experiment: Experiment) -> tuple[str, list[tuple[str, str, str]]]:
     """The preset nearest to an experiment, and (setting, its value there, its value here)."""
     here = _flat(to_json(experiment))
-    of_size = speech_preset if isinstance(experiment.model, Speech) else preset
+    presets: dict[Modality, Callable[[Preset], Experiment]] = {
+        "text": preset,
+        "speech": speech_preset,
+        "frames": frames_preset,
+    }
+    of_size = presets[experiment.kind]
     found = []
     for name in get_args(Preset):
         there = _flat(to_json(of_size(name)))

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqvae.config_speech import Speech
 from seqvae.data.corpus import Corpus
+from seqvae.data.frames.corpus import FramesCorpus
 from seqvae.errors import UserError
 from seqvae.evaluation.report.page import Content, page
 from seqvae.evaluation.report.record import RunRecord, read_run
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def write_report(
     run: str | Path,
     *,
-    corpus: "Corpus | SpeechCorpus | str | Path | None" = None,
+    corpus: "Corpus | SpeechCorpus | FramesCorpus | str | Path | None" = None,
     out: str | Path | None = None,
     samples: int = 12,
     seed: int = 0,
@@ -51,15 +51,23 @@ def write_report(
 
 
 def _content(
-    record: RunRecord, corpus: "Corpus | SpeechCorpus | str | Path | None", samples: int, seed: int
+    record: RunRecord,
+    corpus: "Corpus | SpeechCorpus | FramesCorpus | str | Path | None",
+    samples: int,
+    seed: int,
 ) -> Content:
-    speech = isinstance(record.experiment.model, Speech)
+    kind = record.experiment.kind
     if corpus is not None and not isinstance(corpus, (str, Path)):
-        is_text = isinstance(corpus, Corpus)
-        if is_text == speech:
-            kind = "speech" if speech else "text"
+        found = "text" if isinstance(corpus, Corpus) else "frames"
+        if not isinstance(corpus, (Corpus, FramesCorpus)):
+            found = "speech"
+        if found != kind:
             raise UserError(f"{corpus.path}: {record.path} is a {kind} run; give its own corpus")
-    if speech:
+    if kind == "frames":
+        from seqvae.evaluation.report.frames_page import frames_content
+
+        return frames_content(record, corpus, samples, seed)  # type: ignore[arg-type]
+    if kind == "speech":
         from seqvae.evaluation.report.speech_page import speech_content
 
         return speech_content(record, corpus, -(-samples // 3))  # type: ignore[arg-type]

@@ -188,4 +188,5 @@ def test_score_prints_a_table_or_json(
     model: SpeechModel = tiny()
     wanted = model.score(target)
     assert found["nats"] == pytest.approx(wanted.nats)
+    assert found["worst"] == pytest.approx(wanted.worst)
     np.testing.assert_allclose(found["track"], wanted.track, atol=1e-3, rtol=1e-4)

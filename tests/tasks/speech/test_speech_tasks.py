@@ -7,12 +7,12 @@ import torch
 from seqvae.batch import Batch
 from seqvae.data.speech.audio import Sound
 from seqvae.errors import UserError
-from seqvae.model import CONTENT
+from seqvae.latent import CONTENT
 from seqvae.tasks.chunks import Chunking
 from seqvae.tasks.render import listen
 from seqvae.tasks.speech_model import SpeechModel
 from seqvae.tasks.speech_sample import drawn_contour, drawn_voice
-from seqvae.tasks.speech_score import score_speech
+from seqvae.tasks.speech_score import SpeechScore, score_speech
 from seqvae.tasks.voice import Voice
 from tests.tasks.speech.conftest import tiny
 from tests.tasks.speech.sounds import RATE, speech
@@ -131,3 +131,13 @@ def test_scores_repeat_and_silence_has_one(model: SpeechModel) -> None:
     assert np.isfinite(model.score(Sound(np.zeros(8000, np.float32), RATE)).nats)
     with pytest.raises(UserError, match="samples is 0"):
         model.score(source, samples=0)
+
+
+def test_the_worst_stretch_is_where_the_sound_is_odd() -> None:
+    track = np.zeros(100, np.float32)
+    track[40:56] = 3.0
+    found = SpeechScore("x", 1.6, 0.48, 0.48, 0.0, 0.0, 0.016, track)
+    # A quarter of a second is 16 frames of 16 ms.
+    assert found.worst == pytest.approx(3.0)
+    short = SpeechScore("x", 0.05, 1.0, 1.0, 0.0, 0.0, 0.016, np.array([1.0, 2.0, 3.0], np.float32))
+    assert short.worst == pytest.approx(2.0)

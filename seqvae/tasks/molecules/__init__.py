@@ -1,0 +1,1 @@
+"""What a text model trained on molecules is used for."""
