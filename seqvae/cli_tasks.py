@@ -4,12 +4,13 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
 from seqvae.errors import UserError
 from seqvae.tasks.decode import Decoding
+from seqvae.tasks.repair import Channel
 from seqvae.training import load_text
 from seqvae.training.load import Expected
 
@@ -98,16 +99,24 @@ def denoise(argv: list[str]) -> None:
         texts: tyro.conf.Positional[tuple[str, ...]],
         device: str = "cpu",
         label: str | None = None,
+        method: Literal["rewrite", "edit"] = "rewrite",
+        channel: Annotated[Channel, tyro.conf.arg(name="cost")] = Channel(),  # noqa: B008
     ) -> None:
-        """Repair corrupted sentences (train with --noise.drop, --noise.blank... for this).
+        """Repair corrupted sentences (train with --noise.drop, --noise.blank... for this, or on pairs).
 
         Args:
             run: a run trained with noise on the encoder's input.
             texts: sentences, or - for standard input.
             device: where to compute.
             label: of a conditional run: the one whose texts are read and written.
+            method: rewrite: written anew from the latent, which must hold the whole sentence. edit: words put back,
+                moved or respelled where the model gains more by it than it costs; all others stay.
+            channel: what edits cost, in nats.
         """
-        for text in load_text(run, device=device, label=label).denoise(_texts(texts)):
+        model = load_text(run, device=device, label=label)
+        damaged = _texts(texts)
+        rewritten = method == "rewrite"
+        for text in model.denoise(damaged) if rewritten else model.repair(damaged, channel):
             print(text)
 
     tyro.cli(command, args=argv, prog="seqvae denoise")

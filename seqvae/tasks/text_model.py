@@ -20,6 +20,7 @@ from seqvae.tasks.interpolate import interpolate
 from seqvae.tasks.paraphrase import Paraphrase, paraphrase
 from seqvae.tasks.reconstruct import reconstruct
 from seqvae.tasks.reference import Reference
+from seqvae.tasks.repair import Channel, repair
 from seqvae.tasks.sample import sample
 from seqvae.tasks.score import Score, score
 from seqvae.tasks.texts import batch_of, groups, read, sample_each
@@ -232,8 +233,12 @@ class TextModel:
         return transfer(self, texts, to, source, decoding)
 
     def denoise(self, texts: Sequence[str], decoding: Decoding | None = None) -> list[str]:
-        """Damaged texts repaired; see `seqvae.tasks.denoise.denoise`."""
+        """Damaged texts written again; see `seqvae.tasks.denoise.denoise`."""
         return denoise(self, texts, decoding)
+
+    def repair(self, texts: Sequence[str], channel: Channel | None = None) -> list[str]:
+        """Damaged texts with few words changed; see `seqvae.tasks.repair.repair`."""
+        return repair(self, texts, channel)
 
     def score(self, texts: Sequence[str], samples: int = 100, seed: int = 0) -> list[Score]:
         """How probable texts are, for anomaly detection; see `seqvae.tasks.score.score`."""

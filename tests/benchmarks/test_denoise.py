@@ -54,9 +54,17 @@ def test_from_a_corpus_to_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(denoise, "load_text", untrained)
     monkeypatch.setattr(record, "RESULTS", tmp_path)
     monkeypatch.setattr(record, "ROOT", tmp_path)
-    denoise.main(corpus.path, tmp_path / "work", limit=4, beams=(1, 2))
+    monkeypatch.setattr(denoise, "RESULTS", tmp_path)
+    monkeypatch.setattr(denoise, "PAGE", tmp_path / "docs" / "denoising.md")
+    denoise.run(corpus.path, tmp_path / "work", limit=4, beams=(1, 2), costs=(1.0, 99.0))
     assert trained[0].data == str(tmp_path / "work" / "data")
-    found = json.loads((tmp_path / "denoise" / "captions.json").read_text())
-    assert found["beam"] in (1, 2) and set(found["word_errors_by_beam"]) == {"1", "2"}
+    assert trained[1].latent == "none" and trained[1].data == str(corpus.path)
+    found = json.loads((tmp_path / "denoise" / "captions.json").read_text())["methods"]
+    assert set(found) == {"rewrite", "edit", "edit, language model"}
+    assert set(found["edit"]["validation"]) == {"cost 1", "cost 99"}
+    # What has learned nothing had better touch nothing.
+    assert found["edit"]["way"] == "cost 99"
+    assert found["edit"]["word_errors"]["mixed"]["removed"] == 0.0
     rows = json.loads((tmp_path / "bars" / "E.json").read_text())
     assert len(rows) == 4 and not any(row["met"] for row in rows)
+    assert "| rewrite (beam " in (tmp_path / "docs" / "denoising.md").read_text()
