@@ -315,7 +315,10 @@ def test_the_command(voices: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert cli.main(["prepare", "speech", str(voices)]) == 2
     assert "prepare speech IN... OUT: only" in capsys.readouterr().err
     assert cli.main(["prepare", "music", str(voices), str(out)]) == 2
-    assert "prepare what? known: text, speech, molecules, frames, digits; got 'music'" in capsys.readouterr().err
+    assert (
+        "prepare what? known: text, speech, molecules, frames, digits; got 'music'"
+        in capsys.readouterr().err
+    )
     assert cli.main(["prepare", "--help"]) == 0
     with pytest.raises(SystemExit):
         cli.main(["prepare", "speech", "--help"])
