@@ -7,8 +7,9 @@ import pytest
 from seqvae.config import Experiment, Model
 from seqvae.errors import UserError
 from seqvae.objectives import FreeBits, RateTarget
-from seqvae.posteriors import Gaussian, Iaf, LowRank, Vmf
+from seqvae.posteriors import Gaussian, Iaf, Ladder, LowRank, Vmf
 from seqvae.priors import Flow, Mixture, Vamp
+from seqvae.priors import Ladder as LadderOfPrior
 
 
 @pytest.mark.parametrize("prior", [Mixture(), Vamp(), Flow()])
@@ -52,3 +53,30 @@ def test_the_sphere_has_a_prior_of_its_own(prior: Any) -> None:  # noqa: ANN401
     with pytest.raises(UserError, match=r"gate and model.posterior:vmf do not go together"):
         Experiment(objective=FreeBits(variant="gate"), model=Model(posterior=Vmf()))
     Experiment(model=Model(posterior=Vmf()))
+
+
+@pytest.mark.parametrize(
+    ("objective", "asked"),
+    [
+        (FreeBits(variant="level"), r"--objective.variant level"),
+        (RateTarget(floor=0.5, floor_over="level"), r"--objective.floor-over level"),
+    ],
+)
+def test_free_bits_of_levels_need_levels_with_a_kl_each(objective: Any, asked: str) -> None:  # noqa: ANN401
+    with pytest.raises(UserError, match=f"{asked} and model.posterior:gaussian with.*one level"):
+        Experiment(objective=objective)
+    for posterior, prior, of_one in (
+        (Ladder(), Mixture(), "model.prior:mixture"),
+        (LowRank(), LadderOfPrior(), "model.prior:ladder"),
+        (Iaf(), LadderOfPrior(), "model.posterior:iaf"),
+    ):
+        with pytest.raises(UserError, match=f"{asked} and {of_one} .*one number for all levels"):
+            Experiment(objective=objective, model=Model(posterior=posterior, prior=prior))
+    for members in (
+        Model(posterior=Ladder(), prior=LadderOfPrior()),
+        Model(posterior=Ladder()),
+        Model(prior=LadderOfPrior()),
+    ):
+        Experiment(objective=objective, model=members)
+    # Where nothing is free, it does not matter over what.
+    Experiment(objective=RateTarget(floor_over="level"))

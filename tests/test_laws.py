@@ -62,29 +62,51 @@ def test_variants_cover_every_option() -> None:
     assert "Gaussian-batch_norm=0.5" in {label(config) for config in variants(PosteriorChoice)}
 
 
-# KL [2 sequences, 2 dimensions] and a floor of 4 nats (2 a dimension) that tell all variants apart.
+# KL [2 sequences, 2 dimensions] of one level and a floor of 4 nats (2 a dimension) that tell all
+# variants apart, but for that of levels, whose values are below.
 KL = [[0.0, 6.0], [1.0, 1.0]]
-FLOORS = {"dimension": 6.0, "batch_dimension": 5.5, "total": 5.0, "batch_total": 4.0, "gate": 3.0}
+FLOORS = {
+    "dimension": 6.0,
+    "batch_dimension": 5.5,
+    "total": 5.0,
+    "batch_total": 4.0,
+    "level": 4.0,
+    "gate": 3.0,
+}
 
 
 @pytest.mark.parametrize(("variant", "expected"), FLOORS.items())
 def test_free_bits_have_their_floor_where_the_name_says(variant: Any, expected: float) -> None:  # noqa: ANN401
-    assert float(free_bits(torch.tensor(KL), 4.0, variant)) == pytest.approx(expected)
+    assert float(free_bits([torch.tensor(KL)], 4.0, variant)) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("variant", FLOORS)
 def test_free_bits_cost_nothing_below_the_floor_and_all_above(variant: Any) -> None:  # noqa: ANN401
     low = torch.full((3, 2), 0.5, requires_grad=True)
-    penalised = free_bits(low, 4.0, variant)
+    penalised = free_bits([low], 4.0, variant)
     assert float(penalised.detach()) == (0.0 if variant == "gate" else 4.0)
     penalised.backward()  # type: ignore[no-untyped-call]
     assert low.grad is not None and (low.grad == 0).all()
     high = torch.full((3, 2), 5.0, requires_grad=True)
-    penalised = free_bits(high, 4.0, variant)
+    penalised = free_bits([high], 4.0, variant)
     assert float(penalised.detach()) == pytest.approx(10.0)
     penalised.backward()  # type: ignore[no-untyped-call]
     assert high.grad is not None
     torch.testing.assert_close(high.grad, torch.full((3, 2), 1 / 3))
+
+
+def test_free_bits_of_levels_hold_each_level_up() -> None:
+    # Levels of 2 and of 1 dimension with 7 and .5 nats on average, each with 2 free of 4.
+    above = torch.tensor([[4.0, 3.0], [5.0, 2.0]], requires_grad=True)
+    below = torch.tensor([[0.0], [1.0]], requires_grad=True)
+    penalised = free_bits([above, below], 4.0, "level")
+    assert float(penalised.detach()) == pytest.approx(9.0)
+    penalised.backward()  # type: ignore[no-untyped-call]
+    assert above.grad is not None and below.grad is not None
+    torch.testing.assert_close(above.grad, torch.full((2, 2), 0.5))
+    assert (below.grad == 0).all()
+    # One sum for all is above the floor, and the empty level gets no room of its own.
+    assert float(free_bits([above, below], 4.0, "batch_total").detach()) == pytest.approx(7.5)
 
 
 def test_every_free_bits_variant_is_tested() -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+from seqvae import posteriors
 from seqvae.errors import UserError
 from seqvae.objectives import (
     Adversarial,
@@ -52,20 +53,47 @@ def check_objective(
             )
     if isinstance(objective, TotalCorrelation):
         _check_dimensions(posterior, prior)
+    _check_levels(objective, posterior, prior)
     if not isinstance(objective, FreeBits) or objective.variant not in _BY_DIMENSION:
         return
-    whole = ""
-    if not isinstance(prior, Standard | Hierarchical | Ladder) or (
-        isinstance(prior, Ladder) and isinstance(posterior, LowRank)
-    ):
-        whole = f"model.prior:{type(prior).__name__.lower()}"
-    elif isinstance(posterior, Iaf | Vmf):
-        whole = f"model.posterior:{type(posterior).__name__.lower()}"
+    whole = _of_one_number(posterior, prior)
     if whole:
         raise UserError(
             f"--objective.variant {objective.variant} and {whole} do not go together: the KL is then "
             "one number, with no dimensions to give free bits to; use --objective.variant batch_total or "
             "total"
+        )
+
+
+def _of_one_number(posterior: PosteriorChoice, prior: PriorChoice | StylePriorChoice) -> str:
+    """The member for which the KL is one number, without shares of dimensions; else nothing."""
+    if not isinstance(prior, Standard | Hierarchical | Ladder) or (
+        isinstance(prior, Ladder) and isinstance(posterior, LowRank)
+    ):
+        return f"model.prior:{flag(prior)}"
+    return f"model.posterior:{flag(posterior)}" if isinstance(posterior, Iaf | Vmf) else ""
+
+
+def _check_levels(
+    objective: ObjectiveChoice, posterior: PosteriorChoice, prior: PriorChoice | StylePriorChoice
+) -> None:
+    """Refuse free bits by level where z has one level, or its levels have no KL each."""
+    if isinstance(objective, FreeBits) and objective.variant == "level":
+        asked, instead = "--objective.variant level", "--objective.variant batch_total"
+    elif isinstance(objective, RateTarget) and objective.floor and objective.floor_over == "level":
+        asked, instead = "--objective.floor-over level", "--objective.floor-over dimension"
+    else:
+        return
+    if not (isinstance(posterior, posteriors.Ladder) or isinstance(prior, Ladder)):
+        raise UserError(
+            f"{asked} and model.posterior:{flag(posterior)} with model.prior:{flag(prior)} do not go "
+            f"together: z has one level; use {instead}, or model.posterior:ladder and model.prior:ladder"
+        )
+    whole = _of_one_number(posterior, prior)
+    if whole:
+        raise UserError(
+            f"{asked} and {whole} do not go together: the KL is then one number for all levels; use "
+            f"{instead}, or model.posterior:ladder and model.prior:ladder"
         )
 
 

@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
-import torch
-
-from seqvae.objectives.free_bits import free_bits
+from seqvae.objectives.free_bits import Variant, free_bits
 from seqvae.objectives.objective import Loss, Objective, Terms, negative_elbo
 from seqvae.objectives.rate_controller import Kind, RateController
 
@@ -30,6 +28,9 @@ class RateTarget:
     """Part of each dimension's equal share, rate / D, that is free of penalty (batch mean), so that
     no dimension dies while others carry the whole rate; 0: off. Under a prior whose KL is one number,
     with no dimensions (mixture, flow), it is the same part of the whole rate."""
+    floor_over: Literal["dimension", "level"] = "dimension"
+    """What has an equal share of the rate that `floor` is a part of: each dimension of z, or each level
+    of a ladder, so that no level is empty while the dimensions of each are free to specialise."""
     limits: tuple[float, float] = (1e-3, 10.0)
     """Least and greatest beta."""
     start: float = 0.1
@@ -65,8 +66,9 @@ class RateTargetObjective(Objective):
         """See `Objective.__call__`."""
         if not self.config.floor or not terms.kl_dimensions:
             return negative_elbo(terms, self.beta)
-        kl = torch.cat(list(terms.kl_dimensions.values()), -1)
-        penalised = free_bits(kl, self.config.floor * self.config.rate, "batch_dimension")
+        free = self.config.floor * self.config.rate
+        over: Variant = "level" if self.config.floor_over == "level" else "batch_dimension"
+        penalised = free_bits(list(terms.kl_dimensions.values()), free, over)
         return negative_elbo(terms, self.beta, penalised)
 
     def observe(
