@@ -33,7 +33,8 @@ def test_a_picture_with_one_caption(tmp_path: Path) -> None:
 def test_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
     def letters(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         counts = np.array([[t.count(c) for c in "abdegimnor"] for t in texts], np.float32)
-        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+        counts /= np.linalg.norm(counts, axis=1, keepdims=True)
+        return counts
 
     def surprisals(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
         return np.array([[2.0 * len(t.split()), len(t.split())] for t in texts])

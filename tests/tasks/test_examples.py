@@ -89,3 +89,18 @@ def test_denoise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     example("denoise").main(str(lines), str(tmp_path / "run"), "8", "4")
     out = capsys.readouterr().out
     assert out.count("  -> ") == 5 and "word errors of 20 lines:" in out
+
+
+def test_transfer_style(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "styles.tsv"
+    styles = (("old", "thou seest the"), ("new", "you see the"))
+    rows = [
+        f"{words} {a} {b} {n}\t{style}\n"
+        for a, b, n in itertools.product(WORDS[0], WORDS[1], range(9))
+        for style, words in styles
+    ]
+    table.write_text("".join(rows), "utf-8")
+    example("transfer_style").main(str(table), str(tmp_path / "run"), "8", "4")
+    out = capsys.readouterr().out
+    assert out.count("\nold: thou") + out.count("\nnew: you") == 5
+    assert out.count("\n  old: ") + out.count("\n  new: ") == 5
