@@ -68,3 +68,17 @@ class LadderPrior(Prior):
         """Vectors [B, D] of standard normal noise [B, D]."""
         nothing = torch.zeros_like(noise)
         return self.top_down.draw(noise, (nothing, nothing))[0]
+
+    def redraw(self, z: Tensor, noise: Tensor, kept: int) -> Tensor:
+        """Vectors [B, D] with the first `kept` levels of `z` [B, D] and all below drawn anew, given those.
+
+        Args:
+            z: vectors.
+            noise: standard normal, [B, D]; what falls on the kept levels is not used.
+            kept: levels from the top, 0 to L.
+        """
+        mean, log_variance = self.conditional(z)
+        # The noise of which the prior would have made z: what is kept comes out as it was.
+        own = (z - mean) * torch.exp(-0.5 * log_variance)
+        known = sum(self.top_down.sizes[:kept])
+        return self.from_noise(torch.cat([own[:, :known], noise[:, known:]], -1))

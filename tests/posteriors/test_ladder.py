@@ -17,6 +17,7 @@ from seqvae.posteriors import Gaussian, Iaf, Ladder, LowRank, Posterior
 from seqvae.posteriors.gaussian import DiagonalGaussian
 from seqvae.priors import Flow, Mixture, Prior, Standard
 from seqvae.priors import Ladder as LadderOfPrior
+from seqvae.priors.ladder import LadderPrior
 from tests.laws import WIDTH, build, close, noise, seed
 
 
@@ -85,6 +86,20 @@ def test_any_prior_over_all_levels_together(prior: Any) -> None:  # noqa: ANN401
     ratio = posterior.log_prob(z) - made.log_prob(z)
     assert ((ratio.mean(0) - kl.sum(1)).abs() < 5 * ratio.std(0) / len(z) ** 0.5 + 1e-4).all()
     assert kl.shape[1] == (5 if isinstance(prior, Standard) else 1)
+
+
+@torch.no_grad()
+def test_what_is_kept_stays_and_the_rest_is_drawn_given_it() -> None:
+    _, prior = ladder()
+    assert isinstance(prior, LadderPrior)
+    z, other = noise(400, 5), noise(400, 5, of=1)
+    close(prior.redraw(z, other, 3), z, 1e-4)
+    close(prior.redraw(z, other, 0), prior.from_noise(other))
+    drawn = prior.redraw(z, other, 1)
+    close(drawn[:, :2], z[:, :2], 1e-4)
+    # Below, the noise is that of a density whose statistics are told by what was kept.
+    mean, log_variance = prior.conditional(drawn)
+    close((drawn - mean)[:, 2:] * torch.exp(-0.5 * log_variance)[:, 2:], other[:, 2:], 1e-3)
 
 
 @torch.no_grad()
