@@ -1,9 +1,9 @@
-"""The page on which member to take for which need: its words are in choosing.template.md, its figures in the result files.
+"""Pages of docs/ that gather figures of many benchmarks: their words are in benchmarks/templates, their figures in the result files.
 
-    python -m benchmarks.choosing
+    python -m benchmarks.pages
 
 A template has `[[FILE#KEY/KEY:FORMAT]]`: a value of benchmarks/results/FILE.json, formatted as Python does; `A - B` and `A / B` of two such
-places; and `[[LETTER|WHAT]]`: the figure of a row of the ledger of issue LETTER. Writes docs/choosing.md.
+places; and `[[LETTER|WHAT]]`: the figure of a row of the ledger of issue LETTER. Writes a page of each template's name to docs/.
 """
 
 import json
@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks.record import RESULTS, ROOT
 
-TEMPLATE = Path(__file__).with_name("choosing.template.md")
-PAGE = ROOT / "docs" / "choosing.md"
+TEMPLATES = Path(__file__).with_name("templates")
+PAGES = ROOT / "docs"
 _PLACE = re.compile(r"\[\[(.+?)\]\]")
 _OPERATIONS = {" - ": operator.sub, " / ": operator.truediv}
 
@@ -75,9 +75,11 @@ def _read(path: Path, place: str) -> Any:  # noqa: ANN401
 
 
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(page(TEMPLATE.read_text(encoding="utf-8")), encoding="utf-8")
-    print(f"wrote {PAGE.relative_to(ROOT)}")
+    """Write the pages."""
+    for template in sorted(TEMPLATES.glob("*.md")):
+        path = PAGES / template.name
+        path.write_text(page(template.read_text(encoding="utf-8")), encoding="utf-8")
+        print(f"wrote {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":
