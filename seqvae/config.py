@@ -20,6 +20,8 @@ from seqvae.likelihoods import Categorical, LikelihoodChoice
 from seqvae.model import SequenceVAE
 from seqvae.nn.transformer import token_embedding
 from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
+from seqvae.objectives.auxiliary import check_auxiliary, check_auxiliary_of
+from seqvae.objectives.bag_of_words import BagOfWords
 from seqvae.objectives.pairs import check_objective, check_without_latent
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
@@ -47,6 +49,12 @@ class Model:
     """What a written step costs."""
     word_dropout: float = 0.0
     """Probability that a decoder input is blanked in training."""
+    bag_of_words: float = 0.0
+    """Weight of a second reading of z, which must say all words in no order (Zhao et al. 2017): a part of
+    the loss in training, never of the bound; 0: off."""
+    fraternal: float = 0.0
+    """Weight of the difference of two passes of the decoder with different dropout (fraternal dropout,
+    Zolna et al. 2018), which costs a second pass; 0: off."""
     share_embedding: bool = True
     """Whether the encoder reads the decoder's token embedding or has its own."""
     max_length: int = 128
@@ -60,7 +68,8 @@ class Model:
     """Of a conditional model: a Gaussian for each label, learned, or `prior` for all."""
 
     def __post_init__(self) -> None:
-        """Refuse what a conditional model cannot have, naming the flags."""
+        """Refuse what does not go together, naming the flags."""
+        check_auxiliary(self.bag_of_words, self.fraternal, self.word_dropout, self.decoder.dropout)
         if not self.conditional:
             return
         if not 1 <= self.label_width <= 65_536:
@@ -106,12 +115,17 @@ class Model:
                 )
             summary = level.encoder.width if level else None
             conditioning = Conditioning(labels, self.label_width, summary)
+        bag: BagOfWords | None = None
+        if dimension is not None and self.bag_of_words:
+            bag = BagOfWords(dimension, self.decoder.width, vocabulary, self.bag_of_words)
         return SequenceVAE(
             level,
             self.build_decoder(dimension),
             likelihood,
             word_dropout=self.word_dropout,
             conditioning=conditioning,
+            bag_of_words=bag,
+            fraternal=self.fraternal,
         )
 
     def build_decoder(self, dimension: int | None, *, plain: bool = False) -> Decoder:
@@ -249,6 +263,9 @@ class Experiment:
             check_objective(self.objective, self.model.posterior, self.model.prior)
         if self.latent == "none":
             check_without_latent(self.objective)
+        if isinstance(self.model, Model):
+            bag, twice = self.model.bag_of_words, self.model.fraternal
+            check_auxiliary_of(bag, twice, self.objective, latent=self.latent == "vae")
 
     @property
     def text(self) -> Model:

@@ -14,7 +14,9 @@ from seqvae.latent import CONTENT, LEVEL, PITCH, Latent
 from seqvae.likelihoods import FrameLikelihood, Likelihood
 from seqvae.nn.weighted_gradient import weighted_gradient
 from seqvae.objectives import Gradient, Terms, latents_of
+from seqvae.objectives.bag_of_words import BAG_OF_WORDS, BagOfWords
 from seqvae.objectives.crossed import crossed_of
+from seqvae.objectives.fraternal import FRATERNAL, disagreement
 from seqvae.posteriors import Posterior
 
 
@@ -39,6 +41,9 @@ class SequenceVAE(nn.Module):
         pitch: reads from the frames what the frame decoder is told of the pitch, or None.
         conditioning: tells a text model the labels: it is conditional then, and `given` one of them what any
             other text model is.
+        bag_of_words: what z of a text model has to say beside the bound in training, or None.
+        fraternal: weight of how far two passes of a text decoder with different dropout are apart in
+            training; 0: there is one.
     """
 
     def __init__(
@@ -54,6 +59,8 @@ class SequenceVAE(nn.Module):
         frame_seconds: float | None = None,
         pitch: PitchReader | None = None,
         conditioning: Conditioning | None = None,
+        bag_of_words: BagOfWords | None = None,
+        fraternal: float = 0.0,
     ) -> None:
         super().__init__()
         self.latent = latent
@@ -66,6 +73,8 @@ class SequenceVAE(nn.Module):
         self.frame_seconds = frame_seconds
         self.pitch = pitch
         self.conditioning = conditioning
+        self.bag_of_words = bag_of_words
+        self.fraternal = fraternal
 
     def given(self, label: int) -> "SequenceVAE":
         """A conditional model at one label: a model of text without labels, of the same weights.
@@ -223,14 +232,37 @@ class SequenceVAE(nn.Module):
         if lower:
             lengths = unpadded(batch.values, batch.lengths)
             return self._frame_reconstruction(batch, z, lower[CONTENT], lengths)
+        states, values, lengths = self._states(batch, z)
+        return self.likelihood.nll(states, values, lengths).view(-1, batch.size)
+
+    def _states(self, batch: Batch, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Decoder states [S * B, T - 1, H], and the values and lengths that they are of, S times each."""
         samples = 1 if z is None else len(z)
         values = batch.values.repeat(samples, 1)
         vector = None if z is None else z.flatten(0, 1)
         if self.conditioning is not None:
             labels = None if batch.labels is None else batch.labels.repeat(samples)
             vector = self.conditioning.vector(vector, labels)
-        states = self.decode(values, vector)
-        return self.likelihood.nll(states, values, batch.lengths.repeat(samples)).view(samples, -1)
+        return self.decode(values, vector), values, batch.lengths.repeat(samples)
+
+    def _written(
+        self, batch: Batch, z: Tensor | None, drawn: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        """`reconstruction` of text, and what training adds: its penalties, and the same before their weights."""
+        added, weights = {}, {FRATERNAL: self.fraternal}
+        if not self.training or not self.fraternal:
+            reconstruction = self.reconstruction(batch, z)
+        else:
+            (first, values, lengths), (second, _, _) = (self._states(batch, z) for _ in "12")
+            both = [self.likelihood.nll(each, values, lengths) for each in (first, second)]
+            reconstruction = torch.stack(both).mean(0).view(-1, batch.size)
+            weight = self.likelihood.get_parameter("embedding.weight")
+            apart = disagreement(first, second, weight, lengths)
+            added[FRATERNAL] = apart.view(-1, batch.size).mean(0)
+        if self.training and self.bag_of_words is not None and drawn is not None:
+            added[BAG_OF_WORDS] = self.bag_of_words(drawn, batch.values, batch.lengths)
+            weights[BAG_OF_WORDS] = self.bag_of_words.weight
+        return reconstruction, {n: weights[n] * cost for n, cost in added.items()}, added
 
     def forward(
         self,
@@ -256,23 +288,27 @@ class SequenceVAE(nn.Module):
         if self.lower:
             return self._frame_terms(batch, seed, samples)
         if self.latent is None:
-            return Terms(self.reconstruction(batch, None))
+            reconstruction, penalties, auxiliary = self._written(batch, None)
+            return Terms(reconstruction, penalties=penalties, auxiliary=auxiliary)
         posterior = self.encode(batch)
         prior = self.latent.prior
         if self.conditioning is not None and batch.labels is not None:
             prior = prior.given(batch.labels)
         z, kl = prior.sample_posterior(posterior, seed, samples)
-        path, log_ratio = None, None
+        path, log_ratio, drawn = None, None, z
         if gradient == "dreg":
             z, path = weighted_gradient(z)
         if samples > 1 or gradient is not None:
             log_ratio = self.latent.log_ratio(
                 posterior, z, prior, score=gradient in (None, "naive")
             )
+        reconstruction, penalties, auxiliary = self._written(batch, z, drawn)
         return Terms(
-            self.reconstruction(batch, z),
+            reconstruction,
             self.latent.by_level(self.name, kl),
             log_ratio,
+            penalties=penalties,
+            auxiliary=auxiliary,
             path=path,
             latents=latents_of(posterior, prior, z, seed) if aggregate else None,
             crossed=crossed_of(posterior, z) if crossed else None,

@@ -36,6 +36,7 @@ class Terms:
             `seqvae.nn.weighted_gradient`. None: it is the ordinary one.
         latents: samples of posteriors and prior, for objectives that compare them (`Objective.aggregate`).
         crossed: densities of each z given every x of the batch (`Objective.crossed`).
+        auxiliary: penalties before their weights, by name, shape [B]: for the log alone.
     """
 
     reconstruction: Tensor
@@ -46,6 +47,7 @@ class Terms:
     path: Tensor | None = None
     latents: Latents | None = None
     crossed: Crossed | None = None
+    auxiliary: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def penalty(self) -> Tensor | float:
@@ -162,8 +164,11 @@ def negative_elbo(terms: Terms, beta: float, kl: Tensor | None = None) -> Loss:
         kl: penalised KL (0-d) when it is not the plain one, as with free bits.
     """
     reconstruction = terms.reconstruction.mean()
+    beside = {name: cost.detach().mean() for name, cost in terms.auxiliary.items()}
     if not terms.kl_dimensions:
-        return Loss(reconstruction + terms.penalty, {"reconstruction": reconstruction.detach()})
+        return Loss(
+            reconstruction + terms.penalty, {"reconstruction": reconstruction.detach(), **beside}
+        )
     plain = terms.kl.mean()
     penalised = plain if kl is None else kl
     # With beta = 0 the product would turn an overflowing KL into NaN.
@@ -173,5 +178,6 @@ def negative_elbo(terms: Terms, beta: float, kl: Tensor | None = None) -> Loss:
         "kl": plain.detach(),
         "beta": beta,
         **terms.rates,
+        **beside,
     }
     return Loss(total + terms.penalty, shown)

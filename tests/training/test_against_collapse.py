@@ -51,3 +51,31 @@ def test_a_committed_rate_is_kept_and_used(
     assert found["prior_gap"] > 1.4 * naive["prior_gap"]
     assert found["bound"] < naive["bound"]
     assert load_text(run, "last").info["experiment"].model.posterior.committed == 2.0
+
+
+def test_a_bag_of_words_is_said_by_z(corpus: Corpus, run: Path, naive: dict[str, float]) -> None:
+    """z is told more, at beta 1 and with no other remedy; the bound pays for it here."""
+    found = trained(corpus, run, replace(NAIVE, bag_of_words=4.0))
+    assert found["kl"] > naive["kl"] + 2.0
+    assert found["mi"] > 2 * naive["mi"]
+    assert found["prior_gap"] > 2 * naive["prior_gap"]
+    learned = [row["bag_of_words"] for row in rows(run) if "bag_of_words" in row]
+    assert learned[-1] < learned[0] - 2.0
+    assert all("bag_of_words" not in row for row in rows(run) if row["split"] == "valid")
+    loaded = load_text(run, "last")
+    assert loaded.info["experiment"].model.bag_of_words == 4.0
+    assert "bag_of_words.network.0.weight" in loaded.model.state_dict()
+
+
+def test_passes_that_shall_agree_come_to(corpus: Corpus, run: Path) -> None:
+    """With half of the inputs blanked: the disagreement falls by the weight, and z says what is not seen."""
+    last = {}
+    for weight in (0.01, 5.0):
+        model = replace(NAIVE, word_dropout=0.5, fraternal=weight)
+        beta = Elbo(Constant(0.2))
+        last[weight] = trained(corpus, run.with_name(f"{weight:g}"), model, objective=beta)
+        shown = [row for row in rows(run.with_name(f"{weight:g}")) if "fraternal" in row]
+        last[weight]["fraternal"] = shown[-1]["fraternal"]
+    assert last[5.0]["fraternal"] < 0.5 * last[0.01]["fraternal"]
+    loaded = load_text(run.with_name("5"), "last")
+    assert loaded.info["experiment"].model.fraternal == 5.0
