@@ -155,9 +155,13 @@ def _section(found: Mapping[str, Results]) -> list[str]:
         ours, theirs = _spent(results), _spent(baseline)
         shown.append(f"{ours / theirs:.2f}" if ours and theirs else "")
         lines.append("| " + " | ".join(shown) + " |")
-    report = next(iter(found.values()))[0]["report"]
+    first = next(iter(found.values()))[0]
+    report, training = first["report"], first["experiment"]["training"]
     samples = max(int(r["report"].get("samples", 0)) for results in found.values() for r in results)
-    lines += ["", f"{report['sequences']} test sequences, K {samples}."]
+    lines += [
+        "",
+        f"{training['epochs']:g} epochs; {report['sequences']} test sequences, K {samples}.",
+    ]
     return lines
 
 
