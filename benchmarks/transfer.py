@@ -11,7 +11,7 @@ for fluency. The same command goes on where it stopped. Results: benchmarks/resu
 """
 
 import json
-import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,15 +21,17 @@ import numpy as np
 import tyro
 
 from benchmarks.cpu_clock import counted, cpu_seconds
-from benchmarks.fluency import surprisals
 from benchmarks.record import RESULTS, ROOT, ledger, write_result
-from benchmarks.sentence_encoder import sentence_vectors
+from benchmarks.transfer_judge import Judge, Referees
 from benchmarks.transfer_rivals import (
     STYLES,
     Style,
     Verses,
+    lexicon,
     markers,
     neighbours,
+    substituted,
+    unseen,
     verses,
     without_markers,
 )
@@ -42,6 +44,8 @@ from seqvae.training import load_text, train
 
 FOLDER = "transfer"
 PAGE = ROOT / "docs" / "transfer.md"
+EXAMPLES = 5
+"""In each direction."""
 
 
 def run(
@@ -51,7 +55,8 @@ def run(
     rate: float = 32.0,
     dimension: int = 64,
     steps: int = 6000,
-    limit: int = 300,
+    limit: int = 500,
+    read: int = 40,
     seed: int = 0,
 ) -> None:
     """Train, transfer in both directions, and judge.
@@ -64,6 +69,7 @@ def run(
         dimension: of z.
         steps: of training.
         limit: test verses in each direction.
+        read: how many of them, from the first on, the language model of the fluency reads: a second each on a busy core.
         seed: of the order of verses and of training.
     """
     found = verses(folder, seed)
@@ -91,25 +97,29 @@ def run(
         train(experiment)
     model = load_text(work / "run", prior="standard")
     model.crop = True
-    classify = Style(found.train)
+    known = unseen(found.train, [text for texts in found.test.values() for text in texts])
+    classify, referees = Style(known), Referees(work / "referees")
+    shown = random.Random(seed).sample(range(limit), EXAMPLES)
     directions = {}
     for source, target in (STYLES, STYLES[::-1]):
         texts, wanted = found.test[source][:limit], found.test[target][:limit]
-        marked = markers(found.train[source], found.train[target])
+        marked = markers(known[source], known[target])
         systems = {
             "copy": texts,
             "style words deleted": without_markers(texts, marked),
-            "nearest training verse": neighbours(texts, found.train[target]),
+            "style words substituted": substituted(texts, lexicon(known[source], known[target])),
+            "nearest training verse": neighbours(texts, known[target]),
             "VAE, written again in its own style": model.transfer(texts, source, source),
             "VAE": model.transfer(texts, target, source),
             "VAE, beam 4": model.transfer(texts, target, source, Decoding(strategy="beam")),
             "the other translation": wanted,
         }
+        judge = Judge(texts, wanted, target, classify, referees, read)
         directions[f"{source} to {target}"] = {
-            "rows": judged(systems, texts, wanted, classify, target),
+            "rows": [judge.row(who, written) for who, written in systems.items()],
             "examples": [
                 {"source": texts[i], **{who: rows[i] for who, rows in systems.items()}}
-                for i in range(4)
+                for i in shown
             ],
         }
     write_result(
@@ -120,7 +130,9 @@ def run(
             "steps": steps,
             "train_cpu_seconds": cpu_seconds(work / "run.cpu.json"),
             "verses": limit,
-            "training_verses": {style: len(rows) for style, rows in found.train.items()},
+            "read_for_fluency": read,
+            "training_verses": {style: len(rows) for style, rows in known.items()},
+            "left_out_as_tested": {s: len(found.train[s]) - len(known[s]) for s in STYLES},
             "classifier_accuracy": {
                 style: classify.share(found.test[style], style) for style in STYLES
             },
@@ -135,43 +147,6 @@ def _table_of(texts: Mapping[str, Sequence[str]], path: Path) -> Path:
     rows = [f"{text}\t{style}\n" for style, found in texts.items() for text in found]
     path.write_text("text\tstyle\n" + "".join(rows), encoding="utf-8")
     return path
-
-
-def judged(
-    systems: Mapping[str, Sequence[str]],
-    texts: Sequence[str],
-    wanted: Sequence[str],
-    classify: Style,
-    target: str,
-) -> list[dict[str, Any]]:
-    """A row of figures for each system; None where a referee is not installed."""
-    import sacrebleu
-
-    every = [text for rows in systems.values() for text in rows]
-    vectors, nats = sentence_vectors([*texts, *wanted, *every]), surprisals(every)
-    rows: list[dict[str, Any]] = []
-    for place, (who, written) in enumerate(systems.items()):
-        part = slice(place * len(texts), (place + 1) * len(texts))
-        row: dict[str, Any] = {
-            "who": who,
-            "style": classify.share(written, target),
-            "bleu": sacrebleu.corpus_bleu(list(written), [list(wanted)]).score,
-            "self_bleu": sacrebleu.corpus_bleu(list(written), [list(texts)]).score,
-        }
-        if vectors is not None:
-            own, other, theirs = (
-                vectors[: len(texts)],
-                vectors[len(texts) : 2 * len(texts)],
-                vectors[2 * len(texts) :][part],
-            )
-            row["content"] = float((own * theirs).sum(1).mean())
-            row["to_reference"] = float((other * theirs).sum(1).mean())
-            row["joint"] = math.sqrt(max(0.0, row["content"]) * row["style"])
-        if nats is not None:
-            words = sum(len(text.split()) for text in written)
-            row["nats_per_word"] = float(nats[part, 0].sum()) / max(1, words)
-        rows.append(row)
-    return rows
 
 
 def leak(model: TextModel, found: Verses, limit: int) -> float:
@@ -193,10 +168,21 @@ COLUMNS = {
     "joint": ("joint", "{:.3f}"),
     "to_reference": ("likeness to the other translation", "{:.3f}"),
     "bleu": ("BLEU to it", "{:.1f}"),
+    "chrf": ("chrF to it", "{:.1f}"),
     "self_bleu": ("BLEU to the source", "{:.1f}"),
+    "self_chrf": ("chrF to the source", "{:.1f}"),
+    "copies": ("copies", "{:.1%}"),
     "nats_per_word": ("nats a word", "{:.2f}"),
 }
-OURS, RIVALS = ("VAE", "VAE, beam 4"), ("copy", "style words deleted", "nearest training verse")
+OURS = ("VAE", "VAE, beam 4")
+RIVALS = (
+    "copy",
+    "style words deleted",
+    "style words substituted",
+    "nearest training verse",
+)
+SHOWN = ("source", "style words substituted", *OURS, "the other translation")
+"""Of an example; the result file has all."""
 
 
 def table() -> None:
@@ -215,7 +201,9 @@ def table() -> None:
         "",
         "Taken for the target: by a classifier of words and letters that was trained on real verses. Content kept: cosine of",
         "all-MiniLM-L6-v2 to the source. Joint: the geometric mean of these two, where copying gets next to nothing. Nats a word: of",
-        "SmolLM2-135M, lower is more fluent. Written again in its own style: what z alone loses, whatever the style.",
+        "SmolLM2-135M, lower is more fluent; those of real verses stand in the rows of copying and of the other translation. Style",
+        "words: those that one translation uses e times as often as the other; for each, the word of the other style that stands beside",
+        "the same words takes its place. Written again in its own style: what z alone loses, whatever the style.",
     ]
     rows = []
     for path in sorted((RESULTS / FOLDER).glob("*.json")):
@@ -223,9 +211,10 @@ def table() -> None:
         lines += ["", f"## {path.stem}", "", _about(result)]
         for direction, found in result["directions"].items():
             lines += ["", f"### {direction}", "", *_rows(found["rows"]), ""]
-            lines.append("The first verses, none chosen:")
+            lines.append("Verses drawn by the seed, none chosen:")
             for example in found["examples"]:
-                lines += ["", *(f"- {who}: {text}" for who, text in example.items())]
+                told = ((who, example[who]) for who in SHOWN if who in example)
+                lines += ["", *(f"- {who}: {text}" for who, text in told)]
         picture = PAGE.parent / "figures" / f"transfer-{path.stem}.png"
         _figure(result, picture)
         lines += ["", f"![Style switched against content kept](figures/{picture.name})"]
@@ -238,7 +227,7 @@ def table() -> None:
 def _about(result: Mapping[str, Any]) -> str:
     accuracy = " and ".join(f"{v:.1%} of {s}" for s, v in result["classifier_accuracy"].items())
     return (
-        f"{result['verses']} test verses in each direction. {result['steps']} steps, "
+        f"{result['verses']} test verses in each direction, {result['read_for_fluency']} of them read for fluency. {result['steps']} steps, "
         f"{result['train_cpu_seconds'] / 60:.0f} CPU-minutes; {result['rate']:g} nats asked of z, {result['dimension']} dimensions. "
         f"The classifier is right on {accuracy} in the test. A linear classifier tells the style from z in "
         f"{result['style_from_z']:.1%} of verses (50 % would be none of it)."
@@ -283,25 +272,19 @@ def _figure(result: Mapping[str, Any], path: Path) -> None:
 
 def _bar(path: Path, result: Mapping[str, Any]) -> dict[str, Any]:
     def best(names: Sequence[str]) -> tuple[float, str]:
-        means = {
-            name: np.mean(
-                [
-                    row.get("joint", 0.0)
-                    for d in result["directions"].values()
-                    for row in d["rows"]
-                    if row["who"] == name
-                ]
-            )
-            for name in names
-        }
-        name = max(means, key=means.__getitem__)
-        return float(means[name]), name
+        found: dict[str, list[float]] = {}
+        for direction in result["directions"].values():
+            for row in direction["rows"]:
+                if row["who"] in names:
+                    found.setdefault(row["who"], []).append(row.get("joint", 0.0))
+        name = max(found, key=lambda who: float(np.mean(found[who])))
+        return float(np.mean(found[name])), name
 
     (ours, who), (theirs, rival) = best(OURS), best(RIVALS)
     return {
         "bar": "2",
         "what": f"text style transfer: {path.stem}",
-        "target": "joint score (style switched, content kept) above copying, deleting and retrieving",
+        "target": "joint score (style switched, content kept) above copying, deleting, substituting and retrieving",
         "figure": f"{who} {ours:.3f}; {rival} {theirs:.3f}",
         "met": ours > theirs,
         "command": result["command"],

@@ -1,5 +1,6 @@
 """Verses in two styles, a classifier of the styles, and what else than a VAE moves a verse from one to the other."""
 
+import itertools
 import math
 import random
 from collections import Counter
@@ -8,12 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from seqvae.errors import UserError
 
 STYLES = ("kjv", "bbe")
 MARKED = 1.0
 """Log-odds from which on a word marks a style."""
+CONTEXTS = 500
+"""Words beside a word that are counted: the most frequent of those that mark no style."""
+ALIKE = 0.3
+"""Cosine of contexts from which on a word stands for another."""
 
 
 @dataclass(frozen=True)
@@ -128,3 +134,56 @@ def neighbours(texts: Sequence[str], known: Sequence[str]) -> list[str]:
     bank = counts.fit_transform(known)
     nearest = np.asarray((counts.transform(texts) @ bank.T).argmax(1)).ravel()
     return [known[i] for i in nearest]
+
+
+def unseen(train: Mapping[str, Sequence[str]], tested: Sequence[str]) -> dict[str, list[str]]:
+    """Training verses without those that stand in the test word by word: some verses are said twice."""
+    held = set(tested)
+    return {style: [text for text in texts if text not in held] for style, texts in train.items()}
+
+
+def lexicon(own: Sequence[str], other: Sequence[str]) -> dict[str, str]:
+    """For each word that marks a style the one that marks the other and stands most nearly in the same company.
+
+    Company: which of the words common to both styles stand right before and right after, as positive pointwise
+    mutual information. No verse is compared with its like: the counts of either style are its own.
+
+    Args:
+        own: texts of the style to leave.
+        other: texts of the style to take.
+    """
+    mine, theirs = sorted(markers(own, other)), sorted(markers(other, own))
+    if not mine or not theirs:
+        return {}
+    marked = {*mine, *theirs}
+    counts = Counter(word for text in (*own, *other) for word in text.split())
+    common = [word for word, _ in counts.most_common() if word not in marked][:CONTEXTS]
+    near = _company(mine, own, common) @ _company(theirs, other, common).T
+    best = near.argmax(1)
+    return {word: theirs[best[i]] for i, word in enumerate(mine) if near[i, best[i]] >= ALIKE}
+
+
+def _company(
+    words: Sequence[str], texts: Sequence[str], common: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    rows = {word: i for i, word in enumerate(words)}
+    columns = {word: i for i, word in enumerate(common)}
+    counts = np.zeros((len(rows), 2 * len(columns)))
+    for text in texts:
+        said = text.split()
+        for before, after in itertools.pairwise(said):
+            if after in rows and before in columns:
+                counts[rows[after], columns[before]] += 1
+            if before in rows and after in columns:
+                counts[rows[before], len(columns) + columns[after]] += 1
+    expected = counts.sum(1, keepdims=True) * counts.sum(0) / max(1.0, counts.sum())
+    seen = counts > 0
+    positive = np.zeros_like(counts)
+    positive[seen] = np.log(counts[seen] / expected[seen]).clip(0)
+    lengths = np.linalg.norm(positive, axis=1, keepdims=True)
+    return positive / np.where(lengths > 0, lengths, 1.0)
+
+
+def substituted(texts: Sequence[str], words: Mapping[str, str]) -> list[str]:
+    """Texts with each word of the lexicon in place of its own."""
+    return [" ".join(words.get(word, word) for word in text.split()) for text in texts]

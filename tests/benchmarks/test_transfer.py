@@ -1,12 +1,25 @@
 """Splits of verses that do not touch, rivals that do what their names say, and the way from results to page and ledger."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
-from benchmarks import record, transfer
-from benchmarks.transfer_rivals import Style, markers, neighbours, verses, without_markers
+from benchmarks import record, transfer, transfer_judge
+from benchmarks.transfer_judge import Judge, Referees
+from benchmarks.transfer_rivals import (
+    Style,
+    lexicon,
+    markers,
+    neighbours,
+    substituted,
+    unseen,
+    verses,
+    without_markers,
+)
 from seqvae.errors import UserError
 
 OLD = [f"thou hast seen the {a} {b}" for a in ("red", "old", "big") for b in "abcdefgh"]
@@ -55,6 +68,64 @@ def test_words_that_mark_a_style() -> None:
     assert without_markers(["thou hast seen it", "thou hast"], marked) == ["seen it", "thou hast"]
 
 
+def test_words_in_the_place_of_others() -> None:
+    said = ("red", "old", "big", "low", "hot", "wet", "far", "new", "odd", "dry", "raw", "shy")
+    old = [f"so thou see it come unto the {what}" for what in said]
+    new = [f"so you see it come to the {what}" for what in said]
+    # Company tells which word of the other style is meant.
+    words = lexicon(old, new)
+    assert words == {"thou": "you", "unto": "to"}
+    assert substituted(["thou and unto thee"], words) == ["you and to thee"]
+    assert lexicon(old, old) == {}
+
+
+def test_what_is_tested_is_not_known() -> None:
+    assert unseen({"kjv": ["a", "b"], "bbe": ["c"]}, ["b", "x"]) == {"kjv": ["a"], "bbe": ["c"]}
+
+
+def test_a_judge_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("sacrebleu")
+    asked: list[str] = []
+
+    def vectors(texts: Sequence[str]) -> Any:  # noqa: ANN401
+        asked.extend(texts)
+        return np.array([[1.0, 0.0] if "thou" in text else [0.6, 0.8] for text in texts])
+
+    def nats(texts: Sequence[str]) -> Any:  # noqa: ANN401
+        asked.extend(texts)
+        return np.array([[3.0 * len(text.split()), 1.0] for text in texts])
+
+    monkeypatch.setattr(transfer_judge, "sentence_vectors", vectors)
+    monkeypatch.setattr(transfer_judge, "surprisals", nats)
+    classify = Style({"kjv": OLD, "bbe": NEW})
+
+    def judge() -> Judge:
+        return Judge(OLD[:4], NEW[:4], "bbe", classify, Referees(tmp_path / "referees"), 2)
+
+    row = judge().row("copy", OLD[:4])
+    assert row["style"] == 0.0 and row["joint"] == 0.0 and row["copies"] == 1.0
+    assert row["self_bleu"] == pytest.approx(100) and row["self_chrf"] == pytest.approx(100)
+    assert row["content"] == pytest.approx(1.0) and row["to_reference"] == pytest.approx(0.6)
+    assert row["nats_per_word"] == pytest.approx(3.0)
+    assert len(asked) == 4 + 4 + 2
+    row = judge().row("the other", NEW[:4])
+    assert row["style"] == 1.0 and row["joint"] == pytest.approx(0.6**0.5) and row["copies"] == 0.0
+    assert row["bleu"] == pytest.approx(100) and row["chrf"] == pytest.approx(100)
+    assert len(asked) == 4 + 4 + 2 + 2  # what is new to the language model
+
+
+def test_without_referees_their_figures_are_absent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("sacrebleu")
+    monkeypatch.setattr(transfer_judge, "sentence_vectors", lambda _: None)
+    monkeypatch.setattr(transfer_judge, "surprisals", lambda _: None)
+    judge = Judge(OLD, NEW, "bbe", Style({"kjv": OLD, "bbe": NEW}), Referees(tmp_path), 2)
+    assert not {"content", "joint", "nats_per_word"} & set(judge.row("copy", OLD))
+
+
 def test_a_classifier_and_neighbours() -> None:
     pytest.importorskip("sklearn")
     classify = Style({"kjv": OLD, "bbe": NEW})
@@ -82,13 +153,14 @@ def test_from_results_to_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         {"who": "VAE", "style": 0.9, "bleu": 5.0, "self_bleu": 50.0, "content": 0.5, "joint": 0.67},
         {"who": "VAE, beam 4", "style": 0.9, "bleu": 5.0, "self_bleu": 50.0, "joint": 0.6},
     ]
-    found = {"rows": rows, "examples": [{"source": "thou", "VAE": "you"}]}
+    found = {"rows": rows, "examples": [{"source": "thou", "VAE": "you", "copy": "no"}]}
     result = {
         "rate": 32.0,
         "dimension": 64,
         "steps": 10,
         "train_cpu_seconds": 60.0,
         "verses": 3,
+        "read_for_fluency": 2,
         "classifier_accuracy": {"kjv": 0.99, "bbe": 0.98},
         "style_from_z": 0.6,
         "directions": {"kjv to bbe": found, "bbe to kjv": found},
@@ -100,6 +172,7 @@ def test_from_results_to_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     transfer.table()
     page = transfer.PAGE.read_text()
     assert "| VAE | 90.0% | 0.500 | 0.670 |" in page and "- VAE: you" in page
+    assert "- copy: no" not in page
     assert (tmp_path / "docs" / "figures" / "transfer-bible.png").exists()
     (row,) = json.loads((tmp_path / "bars" / "E.json").read_text())
     assert row["met"] and row["figure"] == "VAE 0.670; copy 0.000"
