@@ -104,3 +104,12 @@ def test_transfer_style(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().out
     assert out.count("\nold: thou") + out.count("\nnew: you") == 5
     assert out.count("\n  old: ") + out.count("\n  new: ") == 5
+
+
+def test_hierarchy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = tmp_path / "lines.txt"
+    words = itertools.product(*WORDS, range(8))
+    lines.write_text("".join(f"the {a} {b} sat on {c} {n}\n" for a, b, c, n in words), "utf-8")
+    example("hierarchy").main(str(lines), str(tmp_path / "run"), "4", "0.2")
+    out = capsys.readouterr().out
+    assert out.count("KL of the upper level") == 1 and out.count("  -> ") == 9
