@@ -3,10 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
-from seqvae import encoders
+from seqvae import decoders, encoders
 from seqvae.config import Experiment
 from seqvae.data.noise import Noise
-from seqvae.objectives import Elbo, FreeBits, RateTarget
+from seqvae.objectives import Elbo, FreeBits, Importance, Info, RateTarget
 from seqvae.posteriors import Gaussian, Iaf, Vmf
 from seqvae.priors import Flow, Mixture, Vamp
 from seqvae.schedules import Constant, Cyclical, Linear
@@ -45,7 +45,7 @@ def techniques(base: Experiment) -> dict[str, Experiment]:
     ramp = Linear(end=0.25)
     annealed = replace(pooled, objective=Elbo(ramp))
     late = FreeBits(rate, "batch_dimension", Linear(begin=0.2, end=0.5))
-    return {
+    found = {
         "vae": base,
         "naive": last,
         "pooling": pooled,
@@ -69,5 +69,14 @@ def techniques(base: Experiment) -> dict[str, Experiment]:
         "flow_prior": modelled(annealed, prior=Flow()),
         # Half of the rate: what is committed is a floor, and the bound is free to want more.
         "delta": modelled(pooled, posterior=replace(posterior, committed=rate / 2)),
+        "bag_of_words": modelled(pooled, bag_of_words=1.0),
+        "fraternal": modelled(annealed, word_dropout=0.3, fraternal=1.0),
+        "pooling_max": modelled(pooled, encoder=replace(pooled.text.encoder, pooling="max")),
+        "importance": replace(pooled, objective=Importance(8)),
+        "info": replace(pooled, objective=Info()),
         "lagrangian": replace(base, objective=replace(rated, controller="lagrangian")),
     }
+    decoder = base.text.decoder
+    if isinstance(decoder, decoders.Gru):  # a Transformer's FiLM tells each block by itself
+        found["skip"] = modelled(pooled, decoder=replace(decoder, injection="skip"))
+    return found

@@ -87,5 +87,6 @@ class Step(nn.Module):
             x = x + told[0]
         out, states = gru_step(x, hidden, decoder.gru)
         if told and decoder.offset is not None:
-            out = out + told[0]
+            # A skip's z joins inputs as well: it is told as it is.
+            out = out + (decoder.offset(told[0]) if decoder.first is not None else told[0])
         return self.likelihood.logits(out), states

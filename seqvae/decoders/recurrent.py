@@ -10,9 +10,10 @@ from seqvae.decoders.decoder import Decoder
 from seqvae.decoders.injection import linear
 from seqvae.errors import UserError
 
-GruInjection = Literal["default", "embedding", "softmax"]
+GruInjection = Literal["default", "embedding", "softmax", "skip"]
 """default: it sets the first state and joins every input; else it is added to every input, or to the states
-before the logits."""
+before the logits. skip: both the default and the last, a path past the recurrence (Skip-VAE, Dieng et al. 2019,
+arXiv 1807.04863)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class Gru:
     dropout: float = 0.1
     """Dropout on inputs, outputs and between layers."""
     injection: GruInjection = "default"
-    """How z enters: it sets the first state and joins every input (default), or it is added, in this way alone."""
+    """How z enters: it sets the first state and joins every input (default), that and it is added to the
+    states before the logits (skip), or it is added, in this way alone."""
 
     def __post_init__(self) -> None:
         """Refuse ways of the Transformer's."""
@@ -61,7 +63,7 @@ class GruDecoder(Decoder):
         # It could go on for ever; what it writes must be short enough to be read again.
         self.max_length = max_length
         self.dropout = nn.Dropout(config.dropout)
-        joined = latent if latent is not None and config.injection == "default" else None
+        joined = latent if latent is not None and config.injection in ("default", "skip") else None
         self.gru = nn.GRU(
             config.width + (joined or 0),
             config.width,
@@ -74,7 +76,7 @@ class GruDecoder(Decoder):
         self.offset: nn.Linear | None = None
         if latent is not None and config.injection == "embedding":
             self.add = linear(latent, config.width, 0.02)
-        if latent is not None and config.injection == "softmax":
+        if latent is not None and config.injection in ("softmax", "skip"):
             self.offset = linear(latent, config.width, 0.02)
 
     def condition(self, z: Tensor | None, batch: int) -> GruState:

@@ -77,9 +77,26 @@ def test_the_default_has_the_weights_of_runs_that_were_trained_before() -> None:
 
 
 def test_what_does_not_go_together_is_refused() -> None:
-    with pytest.raises(UserError, match=r"film is for the Transformer.*default, embedding or soft"):
+    with pytest.raises(UserError, match=r"film is for the Transformer.*embedding, softmax or skip"):
         decoders.Gru(injection="film")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="injection prefix needs prefix >= 1, got 0"):
         decoders.Transformer(injection="prefix", prefix=0)
     with pytest.raises(UserError, match="injection product needs rank >= 1, got 0"):
         decoders.Transformer(injection="product", rank=0)
+
+
+def test_a_skip_is_the_default_and_a_path_past_the_recurrence() -> None:
+    torch.manual_seed(0)
+    usual = decoders.Gru(width=8, dropout=0.0).build(4, 16)
+    skip = decoders.Gru(width=8, dropout=0.0, injection="skip").build(4, 16)
+    assert skip.offset is not None
+    skip.load_state_dict({**skip.state_dict(), **usual.state_dict()})
+    x, z = torch.randn(3, 5, 8), torch.randn(3, 4)
+    expected = usual(x, z) + skip.offset(z)[:, None]
+    torch.testing.assert_close(skip(x, z), expected)
+    state = skip.start(z, 3, 5)
+    written = torch.stack([skip.step(x[:, t], state) for t in range(5)], 1)
+    torch.testing.assert_close(written, expected)
+    skip.select(state, torch.tensor([2, 0]))
+    assert state.offset is not None
+    torch.testing.assert_close(state.offset, skip.offset(z)[[2, 0]])

@@ -71,6 +71,7 @@ CHOICES = {
     ),
     "z is added to a GRU's inputs": replace(SMALL, decoder=replace(GRU, injection="embedding")),
     "z is added to a GRU's states": replace(SMALL, decoder=replace(GRU, injection="softmax")),
+    "z also skips a GRU": replace(SMALL, decoder=replace(GRU, injection="skip")),
 }
 
 
