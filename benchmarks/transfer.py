@@ -100,11 +100,11 @@ def run(
     known = unseen(found.train, [text for texts in found.test.values() for text in texts])
     classify, referees = Style(known), Referees(work / "referees")
     shown = random.Random(seed).sample(range(limit), EXAMPLES)
-    directions = {}
+    moved: dict[tuple[str, str], dict[str, list[str]]] = {}
     for source, target in (STYLES, STYLES[::-1]):
         texts, wanted = found.test[source][:limit], found.test[target][:limit]
         marked = markers(known[source], known[target])
-        systems = {
+        moved[source, target] = {
             "copy": texts,
             "style words deleted": without_markers(texts, marked),
             "style words substituted": substituted(texts, lexicon(known[source], known[target])),
@@ -114,6 +114,10 @@ def run(
             "VAE, beam 4": model.transfer(texts, target, source, Decoding(strategy="beam")),
             "the other translation": wanted,
         }
+    referees.ask([rows for systems in moved.values() for rows in systems.values()], read)
+    directions = {}
+    for (source, target), systems in moved.items():
+        texts, wanted = systems["copy"], systems["the other translation"]
         judge = Judge(texts, wanted, target, classify, referees, read)
         directions[f"{source} to {target}"] = {
             "rows": [judge.row(who, written) for who, written in systems.items()],
