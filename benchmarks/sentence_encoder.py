@@ -8,9 +8,7 @@ Alone in its file, and run as one: that Python has neither tyro nor this package
 import importlib
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,9 @@ import numpy as np
 
 def sentence_vectors(texts: Sequence[str]) -> "np.ndarray[Any, np.dtype[np.float32]] | None":
     """Normalised vectors [N, 384]; None where the encoder is not installed in .venv-eval."""
-    python = Path(__file__).parents[1] / ".venv-eval" / "bin" / "python"
-    if not python.exists():
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        given, out = Path(folder) / "texts.json", Path(folder) / "out.npy"
-        given.write_text(json.dumps(list(texts)), encoding="utf-8")
-        # -P keeps this folder off the path, where kernels.py hides the package that transformers looks for.
-        done = subprocess.run([str(python), "-P", __file__, str(given), str(out)], check=False)
-        return None if done.returncode else np.load(out)
+    from benchmarks.referee_process import asked
+
+    return asked(__file__, texts)
 
 
 def main(given: str, out: str) -> None:
