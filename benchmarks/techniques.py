@@ -7,6 +7,7 @@ from seqvae import decoders, encoders
 from seqvae.config import Experiment
 from seqvae.data.noise import Noise
 from seqvae.objectives import Elbo, FreeBits, Importance, Info, RateTarget
+from seqvae.objectives.refine import Refine
 from seqvae.posteriors import Gaussian, Iaf, Vmf
 from seqvae.priors import Flow, Mixture, Vamp
 from seqvae.schedules import Constant, Cyclical, Linear
@@ -71,6 +72,7 @@ def techniques(base: Experiment) -> dict[str, Experiment]:
         "delta": modelled(pooled, posterior=replace(posterior, committed=rate / 2)),
         "bag_of_words": modelled(pooled, bag_of_words=1.0),
         "fraternal": modelled(annealed, word_dropout=0.3, fraternal=1.0),
+        "semi_amortised": modelled(pooled, refine=Refine(5)),
         "pooling_max": modelled(pooled, encoder=replace(pooled.text.encoder, pooling="max")),
         "importance": replace(pooled, objective=Importance(8)),
         "info": replace(pooled, objective=Info()),

@@ -23,6 +23,7 @@ from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
 from seqvae.objectives.auxiliary import check_auxiliary, check_auxiliary_of
 from seqvae.objectives.bag_of_words import BagOfWords
 from seqvae.objectives.pairs import check_objective, check_without_latent
+from seqvae.objectives.refine import Refine, check_refine
 from seqvae.posteriors import Gaussian, PosteriorChoice
 from seqvae.priors import PriorChoice, Standard
 from seqvae.priors.by_label import ByLabelPrior
@@ -55,6 +56,8 @@ class Model:
     fraternal: float = 0.0
     """Weight of the difference of two passes of the decoder with different dropout (fraternal dropout,
     Zolna et al. 2018), which costs a second pass; 0: off."""
+    refine: Refine = field(default_factory=Refine)
+    """Semi-amortised inference (Kim et al. 2018): steps on the posterior after the encoder's."""
     share_embedding: bool = True
     """Whether the encoder reads the decoder's token embedding or has its own."""
     max_length: int = 128
@@ -126,6 +129,7 @@ class Model:
             conditioning=conditioning,
             bag_of_words=bag,
             fraternal=self.fraternal,
+            refine=self.refine if latent and self.refine.steps else None,
         )
 
     def build_decoder(self, dimension: int | None, *, plain: bool = False) -> Decoder:
@@ -266,6 +270,7 @@ class Experiment:
         if isinstance(self.model, Model):
             bag, twice = self.model.bag_of_words, self.model.fraternal
             check_auxiliary_of(bag, twice, self.objective, latent=self.latent == "vae")
+            check_refine(self.model.refine, self.model.posterior, self.objective)
 
     @property
     def text(self) -> Model:

@@ -1,11 +1,12 @@
 """`SequenceVAE`: latent levels, decoder and likelihood, composed."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from seqvae.batch import Batch
+from seqvae.batch import Batch, unpadded
 from seqvae.conditioning import Conditioning, GivenDecoder, GivenPosterior, rows_by_label
 from seqvae.data.text import BLANK
 from seqvae.decoders import Decoder, FrameDecoder, SeriesDecoder
@@ -17,6 +18,7 @@ from seqvae.objectives import Gradient, Terms, latents_of
 from seqvae.objectives.bag_of_words import BAG_OF_WORDS, BagOfWords
 from seqvae.objectives.crossed import crossed_of
 from seqvae.objectives.fraternal import FRATERNAL, disagreement
+from seqvae.objectives.refine import Refine, negative_elbo_by_row
 from seqvae.posteriors import Posterior
 
 
@@ -41,9 +43,7 @@ class SequenceVAE(nn.Module):
         pitch: reads from the frames what the frame decoder is told of the pitch, or None.
         conditioning: tells a text model the labels: it is conditional then, and `given` one of them what any
             other text model is.
-        bag_of_words: what z of a text model has to say beside the bound in training, or None.
-        fraternal: weight of how far two passes of a text decoder with different dropout are apart in
-            training; 0: there is one.
+        bag_of_words: of a text model; this and the next two: see `seqvae.config.Model`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class SequenceVAE(nn.Module):
         conditioning: Conditioning | None = None,
         bag_of_words: BagOfWords | None = None,
         fraternal: float = 0.0,
+        refine: Refine | None = None,
     ) -> None:
         super().__init__()
         self.latent = latent
@@ -74,7 +75,7 @@ class SequenceVAE(nn.Module):
         self.pitch = pitch
         self.conditioning = conditioning
         self.bag_of_words = bag_of_words
-        self.fraternal = fraternal
+        self.fraternal, self.refine = fraternal, refine
 
     def given(self, label: int) -> "SequenceVAE":
         """A conditional model at one label: a model of text without labels, of the same weights.
@@ -124,6 +125,14 @@ class SequenceVAE(nn.Module):
             summary = self.conditioning.summary(summary, batch.labels)
         posterior: Posterior = self.need_latent().posterior(summary)
         return posterior
+
+    def refined(self, batch: Batch, draw: Callable[[Posterior], Tensor]) -> Posterior:
+        """`encode`, and the steps of `refine`, on the samples [1, B, D] that `draw` takes of a posterior."""
+        posterior = self.encode(batch)
+        if self.refine is None:
+            return posterior
+        prior, written = self.need_latent().prior, partial(self.reconstruction, batch)
+        return self.refine(posterior, negative_elbo_by_row(prior, draw, written))
 
     def summarise(self, values: Tensor, lengths: Tensor) -> Tensor:
         """The encoder's summaries [B, H] of `values` [B, T], before the posterior.
@@ -256,8 +265,7 @@ class SequenceVAE(nn.Module):
             (first, values, lengths), (second, _, _) = (self._states(batch, z) for _ in "12")
             both = [self.likelihood.nll(each, values, lengths) for each in (first, second)]
             reconstruction = torch.stack(both).mean(0).view(-1, batch.size)
-            weight = self.likelihood.get_parameter("embedding.weight")
-            apart = disagreement(first, second, weight, lengths)
+            apart = disagreement(first, second, self.likelihood, lengths)
             added[FRATERNAL] = apart.view(-1, batch.size).mean(0)
         if self.training and self.bag_of_words is not None and drawn is not None:
             added[BAG_OF_WORDS] = self.bag_of_words(drawn, batch.values, batch.lengths)
@@ -282,15 +290,14 @@ class SequenceVAE(nn.Module):
             gradient: how the encoder of a text model learns from the weights of its samples; None: it
                 does not.
             aggregate: whether samples of posteriors and prior are wanted; of text models.
-            crossed: whether the densities of each z given every x of the batch are; of models with diagonal
-                Gaussian posteriors and the standard prior.
+            crossed: whether the densities of each z given every x of the batch are, all Gaussian.
         """
         if self.lower:
             return self._frame_terms(batch, seed, samples)
         if self.latent is None:
             reconstruction, penalties, auxiliary = self._written(batch, None)
             return Terms(reconstruction, penalties=penalties, auxiliary=auxiliary)
-        posterior = self.encode(batch)
+        posterior = self.refined(batch, lambda q: q.sample(seed))
         prior = self.latent.prior
         if self.conditioning is not None and batch.labels is not None:
             prior = prior.given(batch.labels)
@@ -391,10 +398,3 @@ class SequenceVAE(nn.Module):
             # The reader learns from tracked pitch alone.
             return None if contour is None else contour.detach()
         return batch.pitch
-
-
-def unpadded(values: Tensor, lengths: Tensor) -> Tensor | None:
-    """`lengths` [B], or None where a look at them is free and says that no row is padded."""
-    # On a GPU a look waits for all that is queued; masks cost little there.
-    alone = lengths.device.type == "cpu" and bool((lengths == values.shape[1]).all())
-    return None if alone else lengths

@@ -77,7 +77,7 @@ def elbo(model: SequenceVAE, batch: Batch, seed: int = 0) -> Elbo:
         if model.latent is None:
             nothing = torch.zeros(batch.size, 0, device=batch.values.device)
             return Elbo(_exact(model, batch, _chunk_tokens(batch)), nothing, None)
-        posterior = model.encode(batch)
+        posterior = _refined(model, batch, seed)
         z = _sample(posterior, sequence_seeds(batch, seed, "posterior"), slice(0, batch.size), 1)
         reconstruction = model.reconstruction(batch, z)[0]
         return Elbo(reconstruction, model.latent.prior.kl(posterior, z=z), posterior)
@@ -143,7 +143,7 @@ def importance_weighted_under(
     with evaluating(model):
         if model.latent is None:
             return _exact(model, batch, chunk_tokens)[None]
-        posterior = widened(model.encode(batch), widen)
+        posterior = widened(_refined(model, batch, seed), widen)
         seeds = sequence_seeds(batch, seed, "posterior")
         nll = torch.empty(len(priors), batch.size, device=batch.values.device)
         for rows in _groups(batch, chunk_tokens // samples):
@@ -200,6 +200,14 @@ def sequence_seeds(batch: Batch, seed: int, stream: str) -> list[int]:
             digest.update(values[row, : lengths[row]].tobytes())
         seeds.append(int.from_bytes(digest.digest(), "little", signed=True))
     return seeds
+
+
+def _refined(model: SequenceVAE, batch: Batch, seed: int) -> Posterior:
+    """The posteriors that the bounds are of, refined where the model does so, on noise of their own."""
+    if model.refine is None:
+        return model.encode(batch)
+    seeds = sequence_seeds(batch, seed, "refine")
+    return model.refined(batch, lambda q: _sample(q, seeds, slice(0, batch.size), 1))
 
 
 def _sample(posterior: Posterior, seeds: list[int], rows: slice, samples: int) -> Tensor:

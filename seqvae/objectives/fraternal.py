@@ -5,13 +5,13 @@ their difference is a reason to rely on z. As a remedy against collapse: Petit a
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 FRATERNAL = "fraternal"
 """Its name among the auxiliary terms and in the log."""
 
 
-def disagreement(first: Tensor, second: Tensor, embedding: Tensor, lengths: Tensor) -> Tensor:
+def disagreement(first: Tensor, second: Tensor, likelihood: nn.Module, lengths: Tensor) -> Tensor:
     """sum_t |l_t - l'_t|^2 / V of the logits l = E h of two passes (eq. 3 of Zolna et al., summed over steps).
 
     The logits are never made: |E d|^2 = d' (E'E) d costs H^2 a step instead of V H.
@@ -19,14 +19,15 @@ def disagreement(first: Tensor, second: Tensor, embedding: Tensor, lengths: Tens
     Args:
         first: decoder states, [N, T - 1, H].
         second: of the other pass.
-        embedding: E, from states to logits, [V, H].
+        likelihood: of tokens; its `embedding.weight` E [V, H] makes logits of states.
         lengths: steps of each row, start and end counted, [N].
 
     Returns:
         Squared logits per sequence (no nats), [N], float32.
     """
     with torch.autocast(first.device.type, enabled=False):
-        gap, weight = (first - second).float(), embedding.float()
+        gap = (first - second).float()
+        weight = likelihood.get_parameter("embedding.weight").float()
         squared = ((gap @ (weight.t() @ weight)) * gap).sum(-1) / len(weight)
         steps = torch.arange(squared.shape[1], device=squared.device)
         return (squared * (steps[None, :] < lengths[:, None] - 1)).sum(1)

@@ -15,6 +15,7 @@ from seqvae.errors import UserError
 from seqvae.model import SequenceVAE
 from seqvae.objectives import LevelRates
 from seqvae.objectives.pairs import check_processes
+from seqvae.objectives.refine import check_refined_run
 from seqvae.training.distributed import Process
 from seqvae.training.guard import CollapseGuard, Guard, Mode
 from seqvae.training.material import Material, step_generator
@@ -53,6 +54,14 @@ class TextMaterial(Material):
         self.path, self.fingerprint = self.corpus.path, self.corpus.fingerprint
         self.rank, self.world, self.device = process.rank, process.world, process.device
         self.pairs = self.corpus.has_pairs
+        others = {
+            "--latent none": experiment.latent == "none",
+            "--noise": self.config.noise.is_active,
+            "--compile": self.config.compile,
+            "--model.conditional": self.networks.conditional,
+            f"the pairs in {experiment.data}": self.pairs,
+        }
+        check_refined_run(self.networks.refine, others)
         self.loader = Loader(
             self.corpus.split("train"),
             tokens_per_batch=self.config.tokens_per_batch,

@@ -11,6 +11,7 @@ from seqvae.config import Experiment, Model
 from seqvae.data.text import EOS
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import elbo
+from seqvae.likelihoods import Categorical
 from seqvae.model import SequenceVAE
 from seqvae.objectives import Elbo, Importance, Mmd, RateTarget, TotalCorrelation
 from seqvae.objectives.bag_of_words import BAG_OF_WORDS, BagOfWords
@@ -60,12 +61,13 @@ def test_a_bag_that_says_nothing_costs_the_log_of_the_vocabulary() -> None:
 
 def test_the_disagreement_is_that_of_the_logits() -> None:
     torch.manual_seed(0)
-    first, second, embedding = torch.randn(2, 5, 8), torch.randn(2, 5, 8), torch.randn(11, 8)
+    first, second = torch.randn(2, 5, 8), torch.randn(2, 5, 8)
+    tokens = Categorical().build(11, 8)
     lengths = torch.tensor([6, 3])
-    squared = ((first - second) @ embedding.t()).square().mean(-1)
+    squared = ((first - second) @ tokens.embedding.weight.t()).square().mean(-1)
     expected = torch.stack([squared[0].sum(), squared[1, :2].sum()])
-    torch.testing.assert_close(disagreement(first, second, embedding, lengths), expected)
-    assert not disagreement(first, first, embedding, lengths).any()
+    torch.testing.assert_close(disagreement(first, second, tokens, lengths), expected)
+    assert not disagreement(first, first, tokens, lengths).any()
 
 
 @pytest.mark.parametrize(
