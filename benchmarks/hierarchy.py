@@ -250,7 +250,10 @@ def _rates(found: Mapping[str, Results]) -> list[str]:
         lines.append("| " + " | ".join([*shown, f"{mean(spent):.0f}" if spent else ""]) + " |")
     report = max((r[0]["report"] for r in found.values()), key=lambda one: one.get("samples", 0))
     cap = f", cap of MI {report['mi_cap']:.2f}" if "mi_cap" in report else ""
-    return [*lines, "", f"{report['sequences']} test sequences, K {report['samples']}{cap}."]
+    seeds = min(map(len, found.values()))
+    caution = " One seed: a small difference of NLL may be its chance." if seeds == 1 else ""
+    counted = f"{report['sequences']} test sequences, K {report['samples']}{cap}.{caution}"
+    return [*lines, "", counted]
 
 
 def _verdict(found: Mapping[str, Results]) -> list[str]:
@@ -327,14 +330,16 @@ def _figure(found: Mapping[str, Results], path: Path) -> None:
 
     figure, axes = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     latent = {cell: results for cell, results in found.items() if cell != "lm"}
+    most = max(len(_of_levels(results, "kl")) for results in latent.values())
     for axis, what in zip(axes, ("kl", "mi"), strict=True):
         below = np.zeros(len(latent))
-        for level in range(max(LEVELS)):
+        for level in range(most):
             parts = [_of_levels(results, what) for results in latent.values()]
             height = np.array([one[level] if level < len(one) else 0.0 for one in parts])
-            axis.bar(list(latent), height, 0.6, below, label=f"level {level + 1}")
+            axis.bar(list(latent), height, 0.5, below, label=f"level {level + 1}")
             below += height
         axis.set(ylabel="nats per sequence", title={"kl": "KL", "mi": "MI"}[what])
+        axis.margins(y=0.08)
         axis.tick_params("x", labelsize=8)
     axes[1].legend(fontsize=8)
     path.parent.mkdir(exist_ok=True)
@@ -346,12 +351,15 @@ def _bar(corpus: Path, found: Mapping[str, Results]) -> dict[str, Any]:
     """Bar 2's row: ladders of two and three levels in which every level is used."""
     figures, met = [], True
     for levels in LEVELS[1:]:
-        results = found.get(f"levels-{levels}+free", ())
-        parts = _of_levels(results, "kl") if results else [0.0]
+        results = found.get(f"levels-{levels}+free")
+        if results is None:
+            met = False
+            figures.append(f"{levels} levels: not measured")
+            continue
+        parts = _of_levels(results, "kl")
         met = met and min(parts) >= EMPTY
-        figures.append(f"{levels} levels: KL {' + '.join(f'{nats:.2f}' for nats in parts)}")
-        if results:
-            figures[-1] += f", NLL {_mean(results, 'nll_iw'):.2f}"
+        shown = " + ".join(f"{nats:.2f}" for nats in parts)
+        figures.append(f"{levels} levels: KL {shown}, NLL {_mean(results, 'nll_iw'):.2f}")
     one = found.get("levels-1")
     if one:
         figures.append(f"one level: NLL {_mean(one, 'nll_iw'):.2f}")
