@@ -5,8 +5,8 @@
 
 CORPUS is a folder written by `seqvae prepare text`. A cell is one training with one seed: same data, batches and steps, the same
 number of dimensions shared out over the levels, and a rate target for their sum. A cell whose result exists is skipped, one that
-was interrupted goes on. What a level holds is seen when all others are drawn anew from the prior: of the top level's, given that
-level. Results: benchmarks/results/hierarchy/NAME/CELL-sSEED.json; `table` writes docs/hierarchy.md, its figure and the ledger's
+was interrupted goes on. What a level holds is seen when the others are drawn anew from the prior, those below the top one given
+it. Results: benchmarks/results/hierarchy/NAME/CELL-sSEED.json; `table` writes docs/hierarchy.md, its figure and the ledger's
 row from all there are.
 """
 
@@ -194,8 +194,8 @@ def table() -> None:
         "Written by `python -m benchmarks.hierarchy table` from `benchmarks/results/hierarchy`.",
         "",
         "```",
-        "seqvae train DATA RUN model.posterior:ladder model.prior:ladder \\",
-        "    --model.posterior.levels 2 --model.prior.levels 2",
+        f"seqvae train DATA RUN objective:rate-target --objective.floor {FLOOR:g} --objective.floor-over level \\",
+        "    model.posterior:ladder --model.posterior.levels 2 model.prior:ladder --model.prior.levels 2",
         "```",
         "",
         "A ladder infers z from the top down, q(z_1 | x) q(z_2 | x, z_1), under a prior that goes the same way,",
@@ -203,7 +203,8 @@ def table() -> None:
         f"`+free`: {FLOOR:g} of each level's equal share of the rate is free of penalty (`--objective.floor {FLOOR:g}",
         "--objective.floor-over level`), so that no level need be empty. NLL is importance-weighted; the MI of a level is what",
         "it tells of x beyond the levels above it, and none of the sums can exceed the cap, ln N. Mean ± standard deviation",
-        "over seeds where there are several.",
+        "over seeds where there are several. Every network has one layer; with more, `--model.decoder.levels 2` lets each level",
+        "enter blocks of its own (`examples/hierarchy.py`), which is not measured here.",
     ]
     rows = []
     for corpus in sorted(path for path in root.iterdir() if path.is_dir()):
