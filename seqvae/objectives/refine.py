@@ -14,6 +14,7 @@ from torch import Tensor
 from seqvae.errors import UserError
 from seqvae.objectives.elbo import Elbo
 from seqvae.objectives.importance import Importance
+from seqvae.objectives.pairs import flag
 from seqvae.posteriors import Posterior
 from seqvae.posteriors.gaussian import LOG_VARIANCE_RANGE, DiagonalGaussian, Gaussian
 from seqvae.priors import Prior
@@ -113,7 +114,7 @@ def check_refine(refine: Refine, posterior: object, objective: object) -> None:
     asked = f"--model.refine.steps {refine.steps}"
     if not isinstance(posterior, Gaussian):
         raise UserError(
-            f"{asked} and model.posterior:{type(posterior).__name__.lower()} do not go together: the steps are on "
+            f"{asked} and model.posterior:{flag(posterior)} do not go together: the steps are on "
             "a mean and a log-variance alone; use model.posterior:gaussian"
         )
     if posterior.committed:
@@ -123,7 +124,7 @@ def check_refine(refine: Refine, posterior: object, objective: object) -> None:
         )
     if not isinstance(objective, Elbo | Importance):
         raise UserError(
-            f"{asked} and objective:{type(objective).__name__.lower()} do not go together: the steps go to the "
+            f"{asked} and objective:{flag(objective)} do not go together: the steps go to the "
             "ELBO at beta 1, which is not what it asks of the posterior; use objective:elbo or importance"
         )
 
@@ -134,9 +135,9 @@ def check_refined_run(refine: Refine, others: Mapping[str, bool]) -> None:
     Raises:
         UserError: names the flags and what to do.
     """
-    for flag, there in others.items():
+    for other, there in others.items():
         if there and refine.steps:
             raise UserError(
-                f"--model.refine.steps {refine.steps} and {flag} do not go together: the steps need a z, read "
+                f"--model.refine.steps {refine.steps} and {other} do not go together: the steps need a z, read "
                 "what is written, under one prior for all, in a graph that is not fixed; leave out one of the two"
             )

@@ -121,7 +121,7 @@ def test_what_does_not_go_together_is_refused() -> None:
     whole = Experiment(model=steps, objective=Elbo())
     assert from_json(Experiment, to_json(whole)) == whole
     Experiment(model=steps, objective=Importance(2))
-    with pytest.raises(UserError, match=r"refine.steps 2 and objective:ratetarget do not go"):
+    with pytest.raises(UserError, match=r"refine.steps 2 and objective:rate-target do not go"):
         Experiment(model=steps, objective=RateTarget())
     with pytest.raises(UserError, match=r"refine.steps 2 and model.posterior:vmf do not go"):
         Experiment(model=replace(steps, posterior=Vmf()), objective=Elbo())
