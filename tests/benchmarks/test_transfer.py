@@ -163,6 +163,7 @@ def test_from_results_to_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "read_for_fluency": 2,
         "classifier_accuracy": {"kjv": 0.99, "bbe": 0.98},
         "style_from_z": 0.6,
+        "style_from_z_within_its_prior": 0.5,
         "directions": {"kjv to bbe": found, "bbe to kjv": found},
         "command": "python -m benchmarks.transfer run",
         "measured_on": "a machine",
@@ -172,7 +173,8 @@ def test_from_results_to_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     transfer.table()
     page = transfer.PAGE.read_text()
     assert "| VAE | 90.0% | 0.500 | 0.670 |" in page and "- VAE: you" in page
-    assert "- copy: no" not in page
+    assert "- copy: no" not in page and "60.0% of verses, 50.0% within" in page
+    assert "mean of both directions: VAE 0.670; copy 0.000." in page
     assert (tmp_path / "docs" / "figures" / "transfer-bible.png").exists()
     (row,) = json.loads((tmp_path / "bars" / "E.json").read_text())
     assert row["met"] and row["figure"] == "VAE 0.670; copy 0.000"
