@@ -22,6 +22,7 @@ import tyro
 from benchmarks.cpu_clock import counted, cpu_seconds
 from benchmarks.paraphrase_judge import Judge
 from benchmarks.record import RESULTS, ROOT, ledger, write_result
+from benchmarks.remembered import Referees
 from benchmarks.transfer_rivals import neighbours
 from seqvae.config import Experiment, preset
 from seqvae.data.corpus import Corpus
@@ -36,7 +37,7 @@ PAGE = ROOT / "docs" / "paraphrase.md"
 SPLITS = ("train", "valid", "test")
 
 
-def read(path: Path) -> list[list[str]]:
+def captions(path: Path) -> list[list[str]]:
     """Captions of each picture.
 
     Raises:
@@ -58,6 +59,7 @@ def run(
     noise: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5, 2.0),
     candidates: int = 10,
     limit: int = 300,
+    read: int = 100,
     seed: int = 0,
 ) -> None:
     """Train, paraphrase and judge.
@@ -71,10 +73,11 @@ def run(
         noise: scales of the posterior's noise that are compared.
         candidates: paraphrases of each text that are ranked, at the scale 1.
         limit: test pictures.
+        read: texts of each row that are read for fluency, the first ones: that referee is slow on a CPU.
         seed: of everything random.
     """
     work.mkdir(parents=True, exist_ok=True)
-    pictures = {split: read(folder / f"{split}.tsv") for split in SPLITS}
+    pictures = {split: captions(folder / f"{split}.tsv") for split in SPLITS}
     single = _prepared(_single(pictures, work / "single"), work / "single" / "data", ("1",))
     paired = _prepared(
         _paired(pictures, work / "pairs", seed), work / "pairs" / "data", ("1", "2"), single
@@ -107,7 +110,12 @@ def run(
         ]
         for who, model in models.items()
     }
-    judge = Judge(texts, others)
+    referees = Referees(work / "referees")
+    read_of_all = [*systems.values(), *([row[0] for row in found] for found in ranked.values())]
+    candidates_of_all = [[text for row in found for text in row] for found in ranked.values()]
+    referees.ask(read_of_all, read)
+    referees.vectors([text for texts in candidates_of_all for text in texts])
+    judge = Judge(texts, others, referees, read)
     rows = [judge.row(who, written) for who, written in systems.items()]
     for who, found in ranked.items():
         rows += judge.ranking(who, found, seed)
@@ -121,6 +129,7 @@ def run(
             },
             "candidates": candidates,
             "texts": len(texts),
+            "read": read,
             "rows": rows,
             "examples": [
                 {"input": texts[i], **{who: found[i] for who, found in systems.items()}}
@@ -228,7 +237,7 @@ def table() -> None:
             f"## {path.stem}",
             "",
             f"{result['texts']} test texts; {result['steps']} steps each, {' and '.join(minutes)} CPU-minutes; {result['rate']:g} nats "
-            + "asked of z; greedy decoding.",
+            + f"asked of z; greedy decoding; the first {result['read']} texts of each row read for fluency.",
             "",
             "| " + " | ".join(heads) + " |",
             "|---|" + "---:|" * len(COLUMNS),

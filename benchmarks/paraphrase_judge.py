@@ -5,13 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from benchmarks.fluency import surprisals
-from benchmarks.sentence_encoder import sentence_vectors
+from benchmarks.remembered import Floats, Referees
 from seqvae.evaluation.text import paraphrase_quality
 
-Floats = npt.NDArray[np.float32]
 FIGURES = ("bleu_to_reference", "bleu_to_input", "ibleu_0.8", "ibleu_0.9", "distinct_2")
 
 
@@ -21,12 +18,20 @@ class Judge:
     Args:
         texts: that were paraphrased.
         others: references of each.
+        referees: judge what is said and how fluently.
+        read: how many texts of a row are read for fluency, the first ones.
     """
 
-    def __init__(self, texts: Sequence[str], others: Sequence[Sequence[str]]) -> None:
-        self._texts, self._others = texts, others
-        self._own = sentence_vectors(texts)
-        flat = sentence_vectors([text for row in others for text in row])
+    def __init__(
+        self,
+        texts: Sequence[str],
+        others: Sequence[Sequence[str]],
+        referees: Referees,
+        read: int = 100,
+    ) -> None:
+        self._texts, self._others, self._referees, self._read = texts, others, referees, read
+        self._own = referees.vectors(texts)
+        flat = referees.vectors([text for row in others for text in row])
         ends = np.cumsum([len(row) for row in others])[:-1]
         self._theirs = None if flat is None else np.split(flat, ends)
 
@@ -42,15 +47,16 @@ class Judge:
         likeness = self.likeness(written)
         if likeness is not None:
             row["to_input"], row["to_references"] = (float(found.mean()) for found in likeness)
-        nats = surprisals(written)
+        read = written[: self._read]
+        nats = self._referees.nats(read)
         if nats is not None:
-            words = sum(len(text.split()) for text in written)
-            row["nats_per_word"] = float(nats[:, 0].sum()) / max(1, words)
+            words = sum(len(text.split()) for text in read)
+            row["nats_per_word"] = float(nats.sum()) / max(1, words)
         return row
 
     def likeness(self, written: Sequence[str]) -> tuple[Floats, Floats] | None:
         """Cosines to each input and to its references, their mean, by the sentence encoder; None without one."""
-        vectors = sentence_vectors(written)
+        vectors = self._referees.vectors(written)
         if vectors is None or self._own is None or self._theirs is None:
             return None
         to_references = [
@@ -67,7 +73,7 @@ class Judge:
             "last by the model": [row[-1] for row in found],
         }
         flat = [(i, text) for i, row in enumerate(found) for text in row]
-        vectors = sentence_vectors([text for _, text in flat])
+        vectors = self._referees.vectors([text for _, text in flat])
         if vectors is not None and self._theirs is not None:
             best: dict[int, tuple[float, str]] = {}
             for (i, text), vector in zip(flat, vectors, strict=True):

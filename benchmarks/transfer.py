@@ -23,7 +23,8 @@ import tyro
 
 from benchmarks.cpu_clock import counted, cpu_seconds
 from benchmarks.record import RESULTS, ROOT, ledger, write_result
-from benchmarks.transfer_judge import Judge, Referees
+from benchmarks.remembered import Referees
+from benchmarks.transfer_judge import Judge
 from benchmarks.transfer_rivals import (
     STYLES,
     Style,

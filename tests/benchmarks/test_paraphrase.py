@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import paraphrase, paraphrase_judge, record
+from benchmarks import paraphrase, record, remembered
 from benchmarks.paraphrase_judge import Judge
+from benchmarks.remembered import Referees
 from seqvae.errors import UserError
 
 TEXTS = ["two dogs play in the snow", "a man rides a red bike"]
@@ -27,10 +28,10 @@ def test_pairs_stay_within_their_picture(tmp_path: Path) -> None:
 def test_a_picture_with_one_caption(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("one\ttwo\nalone\n")
     with pytest.raises(UserError, match=r"a\.tsv, line 2: one caption"):
-        paraphrase.read(tmp_path / "a.tsv")
+        paraphrase.captions(tmp_path / "a.tsv")
 
 
-def test_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_judgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def letters(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         counts = np.array([[t.count(c) for c in "abdegimnor"] for t in texts], np.float32)
         counts /= np.linalg.norm(counts, axis=1, keepdims=True)
@@ -39,9 +40,9 @@ def test_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
     def surprisals(texts: Sequence[str]) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
         return np.array([[2.0 * len(t.split()), len(t.split())] for t in texts])
 
-    monkeypatch.setattr(paraphrase_judge, "sentence_vectors", letters)
-    monkeypatch.setattr(paraphrase_judge, "surprisals", surprisals)
-    judge = Judge(TEXTS, OTHERS)
+    monkeypatch.setattr(remembered, "sentence_vectors", letters)
+    monkeypatch.setattr(remembered, "surprisals", surprisals)
+    judge = Judge(TEXTS, OTHERS, Referees(tmp_path / "referees"))
     copied = judge.row("copy", TEXTS)
     assert copied["bleu_to_input"] == pytest.approx(100) and copied["copies"] == 1.0
     assert copied["to_input"] == pytest.approx(1.0) and copied["nats_per_word"] == 2.0
@@ -83,6 +84,7 @@ def test_from_results_to_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "steps": 10,
         "train_cpu_seconds": {"single": 60.0, "pairs": 61.0},
         "texts": 2,
+        "read": 2,
         "rows": [
             row("copy", 2.0, 1.0),
             row("nearest training caption", 3.0, 0.4),

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import record, transfer, transfer_judge
-from benchmarks.transfer_judge import Judge, Referees
+from benchmarks import record, remembered, transfer
+from benchmarks.remembered import Referees
+from benchmarks.transfer_judge import Judge
 from benchmarks.transfer_rivals import (
     Style,
     lexicon,
@@ -96,8 +97,8 @@ def test_a_judge_asks_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         asked.extend(texts)
         return np.array([[3.0 * len(text.split()), 1.0] for text in texts])
 
-    monkeypatch.setattr(transfer_judge, "sentence_vectors", vectors)
-    monkeypatch.setattr(transfer_judge, "surprisals", nats)
+    monkeypatch.setattr(remembered, "sentence_vectors", vectors)
+    monkeypatch.setattr(remembered, "surprisals", nats)
     classify = Style({"kjv": OLD, "bbe": NEW})
 
     def judge() -> Judge:
@@ -120,8 +121,8 @@ def test_without_referees_their_figures_are_absent(
 ) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("sacrebleu")
-    monkeypatch.setattr(transfer_judge, "sentence_vectors", lambda _: None)
-    monkeypatch.setattr(transfer_judge, "surprisals", lambda _: None)
+    monkeypatch.setattr(remembered, "sentence_vectors", lambda _: None)
+    monkeypatch.setattr(remembered, "surprisals", lambda _: None)
     judge = Judge(OLD, NEW, "bbe", Style({"kjv": OLD, "bbe": NEW}), Referees(tmp_path), 2)
     assert not {"content", "joint", "nats_per_word"} & set(judge.row("copy", OLD))
 
