@@ -7,7 +7,7 @@ The corpus is all sentences of `seqvae.data.factors`: who does what to what, how
 training with one seed; all have the same networks, data and steps, and differ in the objective alone. The decoder never sees
 the words before (word dropout 1), so that all it knows comes from z. Judged: the mutual information gap (MIG) and DCI over all
 sentences. A cell whose result exists is skipped, one that was interrupted goes on, and several processes share one list.
-Results: benchmarks/results/disentangle/factors/CELL-sSEED.json; `table` writes table.md and the figure beside them.
+Results: benchmarks/results/disentangle/factors/CELL-sSEED.json; `table` writes docs/disentanglement.md and its figure.
 """
 
 import json
@@ -22,7 +22,7 @@ import torch
 import tyro
 
 from benchmarks.cells import Plan, by_cell, mean_and_deviation
-from benchmarks.record import RESULTS, ledger
+from benchmarks.record import RESULTS, ROOT, ledger
 from seqvae import decoders, encoders
 from seqvae.config import Experiment, Model, Training
 from seqvae.data.corpus import META
@@ -42,6 +42,7 @@ from seqvae.schedules import Constant, Linear
 from seqvae.tasks.text_model import TextModel
 
 FOLDER, NAME = "disentangle", "factors"
+PAGES, PICTURE = ROOT / "docs", "disentanglement.png"
 DIMENSION = 10
 SEEDS = 3
 NATS = sum(math.log(len(values)) for values in FACTORS.values())
@@ -159,7 +160,12 @@ def table() -> None:
         "",
         f"All {len(factored()):,} sentences of seven independent factors ({NATS:.2f} nats), {DIMENSION} latent dimensions; mean ±",
         "standard deviation over seeds. MIG: Chen et al. 2018; D, C, I: disentanglement, completeness and held-out accuracy of",
-        "Eastwood and Williams 2018. Written by `python -m benchmarks.disentangle table`.",
+        "Eastwood and Williams 2018. Written by `python -m benchmarks.disentangle table`; `python -m benchmarks.disentangle run` makes",
+        "the results.",
+        "",
+        "```",
+        "seqvae train DATA RUN objective:total-correlation --objective.beta 16",
+        "```",
         "",
         "| " + " | ".join(heads) + " |",
         "|" + "---|" * len(heads),
@@ -173,8 +179,15 @@ def table() -> None:
         ]
         spent = [row["train_cpu_seconds"] for row in rows if row["train_cpu_seconds"] is not None]
         lines.append("| " + " | ".join([*shown, f"{mean(spent):.0f}" if spent else ""]) + " |")
-    (root / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    _figure(root / "information.png", {cell: found[cell][0] for cell in ranked})
+    lines += [
+        "",
+        "MIG asks whether a factor has one dimension, and is high too where that dimension holds other factors",
+    ]
+    lines += ["beside it; D asks whether a dimension has one factor.", ""]
+    lines += [f"![What each dimension tells of each factor](figures/{PICTURE})"]
+    (PAGES / "figures").mkdir(parents=True, exist_ok=True)
+    (PAGES / "disentanglement.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _figure(PAGES / "figures" / PICTURE, {cell: found[cell][0] for cell in ranked})
     ledger("E", [_bar(found, ranked)], instead_of=root)
     print("\n".join(lines))
 

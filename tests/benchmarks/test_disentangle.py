@@ -11,7 +11,8 @@ from seqvae.data.factors import factored, write_factored
 
 def test_cells_and_the_table_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("sklearn")
-    results = tmp_path / "results"
+    results, pages = tmp_path / "results", tmp_path / "docs"
+    monkeypatch.setattr(disentangle, "PAGES", pages)
     for module in (record, disentangle):
         monkeypatch.setattr(module, "RESULTS", results)
     monkeypatch.setattr("benchmarks.cells.RESULTS", results)
@@ -23,9 +24,9 @@ def test_cells_and_the_table_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyP
     cells = sorted(path.stem for path in (results / "disentangle" / "factors").iterdir())
     assert cells == ["beta-1-s0", "tc-4-s0"]
     disentangle.table()
-    table = (results / "disentangle" / "table.md").read_text(encoding="utf-8")
+    table = (pages / "disentanglement.md").read_text(encoding="utf-8")
     assert "| beta-1 | 1 |" in table and "| tc-4 | 1 |" in table
-    assert (results / "disentangle" / "information.png").stat().st_size > 5000
+    assert (pages / "figures" / "disentanglement.png").stat().st_size > 5000
     (row,) = json.loads((results / "bars" / "E.json").read_text(encoding="utf-8"))
     assert row["met"] is False
     assert row["figure"].startswith("0 of 7 objectives whole")

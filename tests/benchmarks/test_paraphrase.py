@@ -101,6 +101,7 @@ def test_from_results_to_the_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     paraphrase.table()
     assert "| no pairs, noise 1 | 0.500 |" in paraphrase.PAGE.read_text()
     assert (tmp_path / "docs" / "figures" / "paraphrase-captions.png").exists()
-    first, second = json.loads((tmp_path / "bars" / "E.json").read_text())
-    assert second["met"] and second["figure"].startswith("no pairs, noise 0 3.5; nearest")
+    second, first = json.loads((tmp_path / "bars" / "E.json").read_text())
+    assert second["met"]
+    assert second["figure"].startswith("no pairs, noise 0: 3.5, to_references 0.500; nearest")
     assert first["met"] and first["figure"] == "+0.100, +0.100 (to_references; no pairs, pairs)"
