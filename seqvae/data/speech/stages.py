@@ -69,7 +69,7 @@ class Stages:
         """Shards of all recordings; those that an interrupted run finished are there already."""
         folder = self._workspace.path / "parts"
         folder.mkdir(exist_ok=True)
-        for stale in (*self._workspace.results.glob("*.new"), *folder.glob("*.new")):
+        for stale in folder.glob("*.new"):
             stale.unlink()
         treatment = self._config.treatment
         jobs = []

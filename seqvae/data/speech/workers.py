@@ -40,8 +40,9 @@ class PartJob:
 
     def run(self, on_take: OnTake) -> None:
         """Make it; see `make_part`."""
-        # A name of its own: a worker that outlived its parent may still write to another.
-        partial = self.shard.with_suffix(f".{os.getpid()}.new")
+        # A name of its own: a worker that outlived its parent may still write to another. Not beside the shard:
+        # what such a worker leaves after others have swept would be taken for a part of the corpus.
+        partial = self.result.with_name(f"{self.shard.stem}.{os.getpid()}.new")
         part = make_part(partial, self.takes, self.treatment, on_take)
         if part.file is None:
             partial.unlink(missing_ok=True)

@@ -200,7 +200,7 @@ def test_finished_parts_are_not_made_again(
     with pytest.raises(KeyboardInterrupt):
         prepare(voices, valid=1)
     assert not (tmp_path / "out").exists()
-    (tmp_path / "out.partial" / "result" / "sound-00001.999.new").write_text("a killed worker's")
+    (tmp_path / "out.partial" / "parts" / "sound-00001.999.new").write_text("a killed worker's")
     assert content(prepare(voices, valid=1).path) == expected
     assert ran == ["00000", "00001", "00001", "00002"]
     assert not (tmp_path / "out.partial").exists()
