@@ -6,7 +6,7 @@
 CORPUS is a folder written by `seqvae prepare`. A cell is one training of the default preset with one seed, which differs
 from the others in how z enters alone; `gru` and `gru_*` are those of a GRU decoder. A cell whose result exists is skipped and
 one that was interrupted goes on, so the same command can run again, or on several machines at once with different cells.
-Results: benchmarks/results/injection/NAME/CELL-sSEED.json.
+Results: benchmarks/results/injection/NAME/CELL-sSEED.json; `table` writes docs/injection.md and the ledger's row.
 """
 
 import json
@@ -18,13 +18,14 @@ from typing import Any, get_args
 import tyro
 
 from benchmarks.cells import Plan, by_cell, mean_and_deviation
-from benchmarks.record import RESULTS, ledger
+from benchmarks.record import RESULTS, ROOT, ledger
 from seqvae import decoders
 from seqvae.config import Experiment, preset
 from seqvae.decoders.injection import Injection
 from seqvae.decoders.recurrent import GruInjection
 
 FOLDER = "injection"
+PAGE = ROOT / "docs" / "injection.md"
 SAMPLES = 500
 """K of the likelihood."""
 
@@ -81,13 +82,14 @@ COLUMNS = ("nll_iw", "kl", "mi", "au", "token_accuracy", "prior_gap")
 
 
 def table() -> None:
-    """Write the tables, mean and deviation over seeds, and the ledger's row of each corpus."""
+    """Write the page, mean and deviation over seeds, and the ledger's row of each corpus."""
     root = RESULTS / FOLDER
     lines = [
         "# How z enters the decoder",
         "",
-        "Test split; nats per sequence, K as stored; mean ± standard deviation over seeds. Written by",
-        "`python -m benchmarks.injection table`.",
+        "Trainings of the default preset at one rate that differ in how z enters alone (`--model.decoder.injection`); the GRU's have",
+        "as many weights. Test split; nats per sequence; mean ± standard deviation over seeds where there are several.",
+        "Written by `python -m benchmarks.injection table`; `python -m benchmarks.injection run` makes the results.",
     ]
     rows: list[dict[str, Any]] = []
     for corpus in sorted(path for path in root.iterdir() if path.is_dir()):
@@ -97,8 +99,11 @@ def table() -> None:
         lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
         ranked = sorted(found.items(), key=lambda item: _mean(item[1], "nll_iw"))
         lines += ["| " + " | ".join(_row(cell, results)) + " |" for cell, results in ranked]
+        first = ranked[0][1][0]
+        epochs, samples = first["experiment"]["training"]["epochs"], first["report"]["samples"]
+        lines += ["", f"{epochs:g} epochs; {first['report']['sequences']} sequences, K {samples}."]
         rows.append(_bar(corpus, found))
-    (root / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     ledger("E", rows, instead_of=root)
     print("\n".join(lines))
 
