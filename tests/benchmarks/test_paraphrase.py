@@ -26,8 +26,8 @@ def test_pairs_stay_within_their_picture(tmp_path: Path) -> None:
 
 
 def test_a_picture_with_one_caption(tmp_path: Path) -> None:
-    (tmp_path / "a.tsv").write_text("one\ttwo\nalone\n")
-    with pytest.raises(UserError, match=r"a\.tsv, line 2: one caption"):
+    (tmp_path / "a.tsv").write_text("one\ttwo\tthree\nalone\tand not\n")
+    with pytest.raises(UserError, match=r"a\.tsv, line 2: 2 captions, three are needed"):
         paraphrase.captions(tmp_path / "a.tsv")
 
 
