@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.digits import CLOSED, cells, ledger_rows, page
+from benchmarks.digits import cells
+from benchmarks.digits_page import CLOSED, ledger_rows, page
 from benchmarks.picture_quality import class_entropy, edge_energy, mean_distance, quality
 
 
