@@ -168,7 +168,7 @@ class _Reading:
     def odd(self, begin: int, end: int, cost: float) -> bool:
         """Whether words `begin` to `end` and the one behind cost enough for an edit there to be worth `cost`.
 
-        An edit can gain more than that further on; leaving such out makes a third of the edits to try.
+        An edit can gain more than that further on; leaving such out makes far fewer to try.
         """
         return sum(self.surprisal[begin : end + 1]) > cost
 
