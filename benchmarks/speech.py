@@ -22,11 +22,12 @@ import tyro
 from benchmarks import speech_table
 from benchmarks.cpu_clock import counted, cpu_seconds
 from benchmarks.record import RESULTS, write_result
-from seqvae.config import Experiment, speech_preset
+from seqvae.config import Experiment
 from seqvae.config_json import to_json
 from seqvae.data.speech.corpus import SpeechCorpus
 from seqvae.evaluation.speech import SpeechReport, evaluate_speech
 from seqvae.objectives import LevelRates
+from seqvae.preset_speech import speech_preset
 from seqvae.priors import Hierarchical
 from seqvae.training import train
 from seqvae.training.load import load_speech

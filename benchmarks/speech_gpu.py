@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.record import ledger, write_result
 from seqvae.batch import Batch
-from seqvae.config import Experiment, speech_preset
+from seqvae.config import Experiment
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.data.speech.pitch import CONTOUR_SCALE
 from seqvae.model import SequenceVAE
@@ -28,6 +28,7 @@ from seqvae.nn.harmonics import Harmonics
 from seqvae.nn.warp import draw_factors, warp_mels
 from seqvae.objectives import Loss
 from seqvae.ops.dispatch import explain, use
+from seqvae.preset_speech import speech_preset
 
 STEPS = 20
 """Of the comparison."""

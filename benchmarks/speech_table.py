@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.record import RESULTS, ledger, write_result
-from seqvae.config import speech_preset
 from seqvae.evaluation.referees.summary import table
+from seqvae.preset_speech import speech_preset
 
 FOLDER = "speech"
 # Bar 1: what is measured, how it is compared, with what.

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import seqvae
-from seqvae.config import speech_preset
 from seqvae.data.speech.audio import Sound, write_audio
 from seqvae.data.speech.prepare import PrepareSpeech, prepare_speech
 from seqvae.errors import UserError
 from seqvae.evaluation.speech import evaluate_speech, format_speech
+from seqvae.preset_speech import speech_preset
 from seqvae.training import train
 from seqvae.training.vocoder import train_vocoder
 from seqvae.training.vocoder_config import VocoderExperiment

@@ -37,7 +37,7 @@ def export_run(
     beam_size: int = 4,
     which: Literal["best", "last"] = "best",
     prior: Literal["fitted", "standard"] | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     sentences: Sequence[str] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -55,7 +55,8 @@ def export_run(
         beam_size: hypotheses of beam search.
         which: the best or the last weights.
         prior: of samples and scores, see `seqvae.training.load.load_text`.
-        label: of a conditional run, the one whose texts the bundle reads and writes.
+        label: of a conditional run, the one whose texts the bundle reads and writes; with attributes, it and
+            NAME=VALUE for each.
         sentences: texts to compare with PyTorch, kept in the bundle as golden rows; by default
             some of the test split of the run's corpus, where it is at hand.
         overwrite: replace a bundle that is there.

@@ -28,6 +28,8 @@ class Batch:
         items: which item of the training split each row is cut from, shape [B], int64, or None.
         heard: what the voice and the pitch are read from where that is not `values` (of a denoiser, a
             noisy copy), shaped as they are, or None.
+        attributes: what else is known of each row of text, shape [B, A], float32: numbers of names and
+            numbers (see `seqvae.data.attributes.Attribute`), or None.
     """
 
     values: Tensor
@@ -38,6 +40,7 @@ class Batch:
     items: Tensor | None = None
     pitch: Tensor | None = None
     heard: Tensor | None = None
+    attributes: Tensor | None = None
 
     @property
     def size(self) -> int:
@@ -74,6 +77,7 @@ class Batch:
             move(self.items),
             move(self.pitch),
             move(self.heard),
+            move(self.attributes),
         )
 
     def select(self, rows: Tensor) -> "Batch":
@@ -91,6 +95,7 @@ class Batch:
             chosen(self.items),
             chosen(self.pitch),
             chosen(self.heard),
+            chosen(self.attributes),
         )
 
     def with_source(self, values: np.ndarray, lengths: np.ndarray) -> "Batch":
@@ -109,10 +114,12 @@ class Batch:
             return torch.from_numpy(np.ascontiguousarray(x, dtype=np.int64))
 
         labels = None if raw.labels is None else tensor(raw.labels)
+        known = None if raw.attributes is None else torch.from_numpy(raw.attributes)
         values, lengths = tensor(raw.values), tensor(raw.lengths)
         if raw.targets is None or raw.target_lengths is None:
-            return Batch(values, lengths, labels)
-        return Batch(tensor(raw.targets), tensor(raw.target_lengths), labels, values, lengths)
+            return Batch(values, lengths, labels, attributes=known)
+        targets = tensor(raw.targets), tensor(raw.target_lengths)
+        return Batch(*targets, labels, values, lengths, attributes=known)
 
 
 def padding_mask(lengths: Tensor, size: int) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 import tyro
 
+from seqvae.cli_said import Said
 from seqvae.errors import UserError
 from seqvae.export.bundle import Bundle
 
@@ -22,7 +23,7 @@ def export(argv: list[str]) -> None:
         beam_size: int = 4,
         which: Literal["best", "last"] = "best",
         prior: Literal["fitted", "standard"] | None = None,
-        label: str | None = None,
+        label: Said = (),
         corpus_rows: bool = True,
         vocoder: Path | None = None,
         overwrite: bool = False,
@@ -51,7 +52,8 @@ def export(argv: list[str]) -> None:
             which: best or last weights.
             prior: of a text run, the fitted one or the standard one; by default the fitted one where
                 `seqvae fit-prior` left it.
-            label: of a conditional run of texts, the one whose texts the bundle reads and writes.
+            label: of a conditional run of texts, the one whose texts the bundle reads and writes; NAME=VALUE, in a
+                --label of its own, for each attribute.
             corpus_rows: keep a few sentences of the corpus's test split in the bundle, as
                 inputs with known outputs.
             vocoder: of a speech run, a folder written by `seqvae vocoder`; by default the run's own, or

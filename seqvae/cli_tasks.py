@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from seqvae.cli_said import Said
 from seqvae.errors import UserError
 from seqvae.tasks.decode import Decoding
 from seqvae.tasks.repair import Channel
@@ -43,7 +44,7 @@ def sample(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path],
         n: int = 10,
         device: str = "cpu",
-        label: str | None = None,
+        label: Said = (),
         prior: Expected | None = None,
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(strategy="sample"),  # noqa: B008
     ) -> None:
@@ -53,7 +54,8 @@ def sample(argv: list[str]) -> None:
             run: a trained run.
             n: how many.
             device: where to compute.
-            label: of a conditional run: the one whose texts are read and written.
+            label: of a conditional run: the one whose texts are read and written; NAME=VALUE, in a --label of its own,
+                for each attribute.
             prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior`
                 left it.
             decoding: how tokens are chosen.
@@ -71,7 +73,7 @@ def reconstruct(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path],
         texts: tyro.conf.Positional[tuple[str, ...]],
         device: str = "cpu",
-        label: str | None = None,
+        label: Said = (),
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
     ) -> None:
         """Encode sentences and write them again from the posterior mean.
@@ -80,7 +82,8 @@ def reconstruct(argv: list[str]) -> None:
             run: a trained run.
             texts: sentences, or - for standard input.
             device: where to compute.
-            label: of a conditional run: the one whose texts are read and written.
+            label: of a conditional run: the one whose texts are read and written; NAME=VALUE, in a --label of its own,
+                for each attribute.
             decoding: how tokens are chosen.
         """
         for text in load_text(run, device=device, label=label).reconstruct(
@@ -98,7 +101,7 @@ def denoise(argv: list[str]) -> None:
         run: tyro.conf.Positional[Path],
         texts: tyro.conf.Positional[tuple[str, ...]],
         device: str = "cpu",
-        label: str | None = None,
+        label: Said = (),
         method: Literal["rewrite", "edit"] = "rewrite",
         channel: Annotated[Channel, tyro.conf.arg(name="cost")] = Channel(),  # noqa: B008
     ) -> None:
@@ -108,7 +111,8 @@ def denoise(argv: list[str]) -> None:
             run: a run trained with noise on the encoder's input.
             texts: sentences, or - for standard input.
             device: where to compute.
-            label: of a conditional run: the one whose texts are read and written.
+            label: of a conditional run: the one whose texts are read and written; NAME=VALUE, in a --label of its own,
+                for each attribute.
             method: rewrite: written anew from the latent, which must hold the whole sentence. edit: words put back,
                 moved or respelled where the model gains more by it than it costs; all others stay.
             channel: what edits cost, in nats.
@@ -131,7 +135,7 @@ def interpolate(argv: list[str]) -> None:
         end: tyro.conf.Positional[str],
         steps: int = 7,
         device: str = "cpu",
-        label: str | None = None,
+        label: Said = (),
     ) -> None:
         """Walk from one sentence to another through the latent space.
 
@@ -141,7 +145,8 @@ def interpolate(argv: list[str]) -> None:
             end: last sentence.
             steps: sentences to write, the two ends' reconstructions included.
             device: where to compute.
-            label: of a conditional run: the one whose texts are read and written.
+            label: of a conditional run: the one whose texts are read and written; NAME=VALUE, in a --label of its own,
+                for each attribute.
         """
         for text in load_text(run, device=device, label=label).interpolate(start, end, steps=steps):
             print(text)
@@ -158,7 +163,7 @@ def paraphrase(argv: list[str]) -> None:
         n: int = 5,
         noise_scale: float = 1.0,
         device: str = "cpu",
-        label: str | None = None,
+        label: Said = (),
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
     ) -> None:
         """Write other sentences from around each sentence's latent, best first.
@@ -169,7 +174,8 @@ def paraphrase(argv: list[str]) -> None:
             n: candidates for each.
             noise_scale: distance from the sentence: 0 reconstructs, 1 is the posterior's own width.
             device: where to compute.
-            label: of a conditional run: the one whose texts are read and written.
+            label: of a conditional run: the one whose texts are read and written; NAME=VALUE, in a --label of its own,
+                for each attribute.
             decoding: how tokens are chosen.
         """
         results = load_text(run, device=device, label=label).paraphrase(
@@ -221,7 +227,7 @@ def score(argv: list[str]) -> None:
         texts: tyro.conf.Positional[tuple[str, ...]],
         samples: int = 100,
         device: str = "cpu",
-        label: str | None = None,
+        label: Said = (),
         prior: Expected | None = None,
         known: Path | None = None,
         json_lines: bool = False,
@@ -238,7 +244,8 @@ def score(argv: list[str]) -> None:
             texts: sentences, or - for standard input.
             samples: K of the importance-weighted likelihood.
             device: where to compute.
-            label: of a conditional run: the one whose texts are read and written.
+            label: of a conditional run: the one whose texts are read and written; NAME=VALUE, in a --label of its own,
+                for each attribute.
             prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior`
                 left it.
             known: file of usual texts, a line each, such as those of the training; behind a tab on every line may
@@ -281,7 +288,7 @@ def embed(argv: list[str]) -> None:
         crop: bool = False,
         overwrite: bool = False,
         device: str = "cpu",
-        label: str | None = None,
+        label: Said = (),
     ) -> None:
         """Write a vector for each text: seqvae embed RUN IN... -o vectors.parquet (or .npy, .jsonl).
 
@@ -301,7 +308,8 @@ def embed(argv: list[str]) -> None:
             crop: embed the beginning of texts that are too long, instead of skipping them.
             overwrite: replace OUT.
             device: where to compute.
-            label: of a conditional run: the one whose texts are read and written.
+            label: of a conditional run: the one whose texts are read and written; NAME=VALUE, in a --label of its own,
+                for each attribute.
         """
         from tqdm import tqdm
 

@@ -163,9 +163,10 @@ def _text(argv: list[str]) -> None:
 def _speech(argv: list[str]) -> None:
     import tyro
 
-    from seqvae.config import Experiment, Preset, Training, speech_preset
+    from seqvae.config import Experiment, Preset, Training
     from seqvae.config_speech import Speech
     from seqvae.objectives import LevelRates, SpeechObjectiveChoice
+    from seqvae.preset_speech import speech_preset
     from seqvae.training import train
 
     name = _preset(argv)

@@ -1,6 +1,7 @@
 """What a run is made of: frozen dataclasses = the command line = the JSON beside the weights."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from seqvae.conditioning import Conditioning
 from seqvae.config_frames import Frames
 from seqvae.config_json import from_json, to_json
 from seqvae.config_speech import Speech
+from seqvae.data.attributes import Attribute
 from seqvae.data.folder import Modality
 from seqvae.data.noise import Noise
 from seqvae.decoders import Decoder, DecoderChoice
@@ -19,7 +21,7 @@ from seqvae.latent import Latent
 from seqvae.likelihoods import Categorical, LikelihoodChoice
 from seqvae.model import SequenceVAE
 from seqvae.nn.transformer import token_embedding
-from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
+from seqvae.objectives import ObjectiveChoice, RateTarget
 from seqvae.objectives.auxiliary import check_auxiliary, check_auxiliary_of
 from seqvae.objectives.bag_of_words import BagOfWords
 from seqvae.objectives.pairs import check_objective, check_without_latent
@@ -66,7 +68,7 @@ class Model:
     """Whether encoder, prior and decoder are told each text's label, so that z holds what else there is:
     texts of a wanted label, and texts moved from one to another (`seqvae transfer`)."""
     label_width: int = 16
-    """Size of a label's vector."""
+    """Size of the vector of a label and the attributes."""
     label_prior: Literal["learned", "shared"] = "learned"
     """Of a conditional model: a Gaussian for each label, learned, or `prior` for all."""
 
@@ -84,18 +86,27 @@ class Model:
                 "leave out one of the two"
             )
 
-    def build(self, vocabulary: int, *, latent: bool = True, labels: int = 0) -> SequenceVAE:
+    def build(
+        self,
+        vocabulary: int,
+        *,
+        latent: bool = True,
+        labels: int = 0,
+        attributes: Sequence[Attribute] = (),
+    ) -> SequenceVAE:
         """The model for `vocabulary` pieces; without `latent` the same decoder alone.
 
         Args:
             vocabulary: pieces.
             latent: whether there is a z.
             labels: how many there are, for a conditional model.
+            attributes: what else is known of a text, for one.
 
         Raises:
-            UserError: it shall know labels that there are none of.
+            UserError: it shall know labels or attributes that there are none of.
         """
         likelihood = self.likelihood.build(vocabulary, self.decoder.width)
+        by_label = self.conditional and self.label_prior == "learned"
         level: Latent | None = None
         if latent:
             encoder = self.encoder.build(self.decoder.width, self.max_length)
@@ -104,20 +115,22 @@ class Model:
             if not self.share_embedding:
                 own = token_embedding(vocabulary, self.decoder.width)
             prior = build_prior(self.posterior, self.prior, posterior.dimension)
-            if self.conditional and self.label_prior == "learned":
-                prior = ByLabelPrior(labels, posterior.dimension)
+            if by_label:
+                prior = ByLabelPrior(max(labels, 1), posterior.dimension)
             level = Latent(encoder, posterior, prior, own)
             if isinstance(prior, VampPrior):
                 prior.attach(self.decoder.width, level.infer)
         dimension = level.dimension if level else None
         conditioning: Conditioning | None = None
         if self.conditional:
-            if labels < 1:
+            if labels < 1 and not attributes:
                 raise UserError(
                     "--model.conditional needs labels; prepare the text with --label COLUMN"
                 )
             summary = level.encoder.width if level else None
-            conditioning = Conditioning(labels, self.label_width, summary)
+            conditioning = Conditioning(
+                labels, self.label_width, summary, attributes, dimension if by_label else None
+            )
         bag: BagOfWords | None = None
         if dimension is not None and self.bag_of_words:
             bag = BagOfWords(dimension, self.decoder.width, vocabulary, self.bag_of_words)
@@ -342,31 +355,6 @@ def preset(name: Preset = "tiny", rate: float = 8.0) -> Experiment:
             decoder=decoders.Transformer(layers=layers, width=width, heads=heads),
         ),
         training=Training(learning_rate=rate_of_learning, tokens_per_batch=tokens),
-    )
-
-
-def speech_preset(name: Preset = "tiny", rate: float = 800.0) -> Experiment:
-    """The default speech run of a size: `tiny` for a CPU, `small` and `base` for a GPU.
-
-    Args:
-        name: which size.
-        rate: bit/s that the content shall carry.
-    """
-    width, layers, batch, rate_of_learning, steps = {
-        "tiny": (192, 3, 16, 1.5e-3, 12_000),
-        "small": (384, 4, 64, 7e-4, 50_000),
-        "base": (768, 6, 128, 3e-4, 100_000),
-    }[name]
-    return Experiment(
-        objective=LevelRates(content=rate),
-        model=Speech(
-            content=encoders.ContentConv(width=width, layers=layers),
-            style=encoders.StyleConv(width=2 * width // 3),
-            decoder=decoders.FilmConv(width=width, layers=layers + 1, fine_width=2 * width // 3),
-            batch=batch,
-        ),
-        # Voices are learned in steps, not in passes: little data is gone through more often.
-        training=Training(learning_rate=rate_of_learning, weight_decay=0.01, steps=steps),
     )
 
 

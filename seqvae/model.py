@@ -1,13 +1,13 @@
 """`SequenceVAE`: latent levels, decoder and likelihood, composed."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from seqvae.batch import Batch, unpadded
-from seqvae.conditioning import Conditioning, GivenDecoder, GivenPosterior, rows_by_label
+from seqvae.conditioning import Conditioning
 from seqvae.data.text import BLANK
 from seqvae.decoders import Decoder, FrameDecoder, SeriesDecoder
 from seqvae.encoders import PitchReader
@@ -41,8 +41,8 @@ class SequenceVAE(nn.Module):
         name: of the top level.
         frame_seconds: duration of a step, for rates in bit/s; None where steps have none.
         pitch: reads from the frames what the frame decoder is told of the pitch, or None.
-        conditioning: tells a text model the labels: it is conditional then, and `given` one of them what any
-            other text model is.
+        conditioning: tells a text model the labels: it is conditional then, and where one is known
+            (`seqvae.given_model.given`) what any other text model is.
         bag_of_words: of a text model; this and the next two: see `seqvae.config.Model`.
     """
 
@@ -77,37 +77,6 @@ class SequenceVAE(nn.Module):
         self.bag_of_words = bag_of_words
         self.fraternal, self.refine = fraternal, refine
 
-    def given(self, label: int) -> "SequenceVAE":
-        """A conditional model at one label: a model of text without labels, of the same weights.
-
-        Raises:
-            ValueError: the model is not conditional.
-        """
-        if self.conditioning is None:
-            raise ValueError("this model knows no labels")
-        told = self.conditioning.vectors.weight[label]
-        level: Latent | None = None
-        if self.latent is not None:
-            assert self.conditioning.told is not None
-            level = Latent(
-                self.latent.encoder,
-                GivenPosterior(self.latent.posterior, self.conditioning.told(told)),
-                self.latent.prior.given(torch.tensor(label, device=told.device)),
-                self.latent.embedding,
-            )
-        decoder = GivenDecoder(self.need_token_decoder(), told)
-        model = SequenceVAE(level, decoder, self.likelihood, word_dropout=self.word_dropout)
-        model.training = self.training
-        return model
-
-    def by_label(self, batch: Batch) -> Iterator[tuple["SequenceVAE", Batch]]:
-        """A conditional model at each label of a batch, and its rows; else the model and the batch as they are."""
-        if self.conditioning is None:
-            yield self, batch
-            return
-        for label, rows in rows_by_label(batch):
-            yield self.given(label), batch.select(rows)
-
     @property
     def levels(self) -> dict[str, Latent]:
         """All latent levels by name, from the top down."""
@@ -122,7 +91,7 @@ class SequenceVAE(nn.Module):
         """
         summary = self.summarise(batch.encoder_values, batch.encoder_lengths)
         if self.conditioning is not None:
-            summary = self.conditioning.summary(summary, batch.labels)
+            summary = self.conditioning.summary(summary, batch)
         posterior: Posterior = self.need_latent().posterior(summary)
         return posterior
 
@@ -250,8 +219,7 @@ class SequenceVAE(nn.Module):
         values = batch.values.repeat(samples, 1)
         vector = None if z is None else z.flatten(0, 1)
         if self.conditioning is not None:
-            labels = None if batch.labels is None else batch.labels.repeat(samples)
-            vector = self.conditioning.vector(vector, labels)
+            vector = self.conditioning.join(vector, batch)
         return self.decode(values, vector), values, batch.lengths.repeat(samples)
 
     def _written(
@@ -299,8 +267,8 @@ class SequenceVAE(nn.Module):
             return Terms(reconstruction, penalties=penalties, auxiliary=auxiliary)
         posterior = self.refined(batch, lambda q: q.sample(seed))
         prior = self.latent.prior
-        if self.conditioning is not None and batch.labels is not None:
-            prior = prior.given(batch.labels)
+        if self.conditioning is not None:
+            prior = self.conditioning.expected(prior, batch.labels, batch.attributes)
         z, kl = prior.sample_posterior(posterior, seed, samples)
         path, log_ratio, drawn = None, None, z
         if gradient == "dreg":

@@ -35,8 +35,15 @@ LAYERS = [
         "vocoders",
     },
     {
-        *("objectives", "conditioning", "latent", "model", "model_frames"),
-        *("config", "config_json", "config_frames", "config_speech", "preset_frames"),
+        *("objectives", "conditioning", "latent", "model", "model_frames", "given_model"),
+        *(
+            "config",
+            "config_json",
+            "config_frames",
+            "config_speech",
+            "preset_frames",
+            "preset_speech",
+        ),
     },
     {"training", "evaluation", "tasks"},
     {"export"},
@@ -53,7 +60,7 @@ LAYERS = [
             "cli_prepare",
             "cli_speech",
         ),
-        *("cli_vocoder", "cli_molecules", "__main__"),
+        *("cli_vocoder", "cli_molecules", "cli_said", "__main__"),
     },
 ]
 TORCH_FREE = (

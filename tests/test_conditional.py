@@ -15,6 +15,7 @@ from seqvae.decoders.injection import Injection
 from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import evaluate
 from seqvae.evaluation.likelihood import elbo, importance_weighted
+from seqvae.given_model import by_known, given
 from seqvae.objectives import RateTarget
 from seqvae.posteriors import Iaf, Vmf
 from seqvae.priors import Flow
@@ -66,20 +67,20 @@ def test_given_a_label_it_is_the_same_model_and_folded_too(networks: Model, late
         parameter.data += 0.05 * torch.randn_like(parameter)
     batch = batch_of([2, 0, 2, 1, 0])
     seen = 0
-    for given, part in model.by_label(batch):
+    for one, part in by_known(model, batch):
         assert part.labels is not None
         label = int(part.labels[0])
         plain = folded(model, networks, label)
         alone = replace(part, labels=None)
         whole = elbo(model, replace(part)) if latent else None
-        for one in (given, plain):
-            bound = elbo(one, alone)
+        for same in (one, plain):
+            bound = elbo(same, alone)
             if whole is not None and networks.label_prior == "shared":
                 torch.testing.assert_close(bound.nll, whole.nll, rtol=1e-5, atol=1e-4)
             torch.testing.assert_close(
                 bound.reconstruction, elbo(model, part).reconstruction, rtol=1e-5, atol=1e-4
             )
-            bounds = [importance_weighted(one, alone, k).mean() for k in (1, 64)]
+            bounds = [importance_weighted(same, alone, k).mean() for k in (1, 64)]
             assert bounds[1] <= bounds[0] + 1e-4
         seen += part.size
     assert seen == batch.size
@@ -96,10 +97,10 @@ def test_the_loss_is_that_of_the_models_given_each_label() -> None:
     batch = batch_of([2, 0, 2, 1, 0])
     terms = model(batch, torch.tensor([0]))
     for label in range(LABELS):
-        given, rows = model.given(label), batch.labels == label
-        posterior = given.encode(batch)
-        assert given.latent is not None
-        torch.testing.assert_close(given.latent.prior.kl(posterior)[rows].sum(1), terms.kl[rows])
+        one, rows = given(model, label), batch.labels == label
+        posterior = one.encode(batch)
+        assert one.latent is not None
+        torch.testing.assert_close(one.latent.prior.kl(posterior)[rows].sum(1), terms.kl[rows])
     terms.kl.sum().backward()
     assert prior.means.grad is not None and (prior.means.grad != 0).any(1).all()
 
@@ -184,7 +185,7 @@ def test_it_is_evaluated_with_each_sequences_own_label(model: TextModel, labelle
     right = evaluate(model.model, labelled, "test", samples=8, progress=False)
     assert right["kl"] > 3
     then = model.labels.index("then")
-    wrong = evaluate(model.model.given(then), labelled, "test", samples=8, progress=False)
+    wrong = evaluate(given(model.model, then), labelled, "test", samples=8, progress=False)
     assert right["nll_iw"] < wrong["nll_iw"] - 1.0
 
 

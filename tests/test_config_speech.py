@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from seqvae.batch import Batch
-from seqvae.config import Experiment, Preset, preset, read_config, speech_preset, write_config
+from seqvae.config import Experiment, Preset, preset, read_config, write_config
 from seqvae.config_speech import Speech
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.decoders import FilmConv
@@ -14,6 +14,7 @@ from seqvae.encoders import ContentConv, StyleConv
 from seqvae.errors import UserError
 from seqvae.likelihoods import Normal
 from seqvae.objectives import LevelRates
+from seqvae.preset_speech import speech_preset
 
 
 @pytest.mark.parametrize("name", get_args(Preset))

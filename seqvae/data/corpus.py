@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seqvae.data import folder as folder_files
+from seqvae.data.attributes import attributes_of
 from seqvae.data.folder import FORMATS, META, again_with, check_files, fingerprint_of
 from seqvae.data.storage import SequenceStore
 from seqvae.data.text import Tokenizer
@@ -27,6 +28,7 @@ class Corpus:
         meta: the content of dataset.json.
         tokenizer: the tokenizer the shards were made with.
         labels: names of the label ids, empty without labels.
+        attributes: what else is known of every sequence.
         has_pairs: whether every sequence has a target.
         fingerprint: digest of everything in the folder; a run keeps it to know its data again.
     """
@@ -36,6 +38,7 @@ class Corpus:
         self.meta = meta
         self.tokenizer = tokenizer
         self.labels: list[str] = meta["labels"]
+        self.attributes = attributes_of(meta, str(path / META))
         self.has_pairs: bool = meta["pairs"]
         self.fingerprint: str = meta["fingerprint"]
         self._stores: dict[str, SequenceStore] = {}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from seqvae.data.attributes import FloatArray
 from seqvae.data.storage import IntArray, LongArray, SequenceStore
 from seqvae.data.text import BOS, EOS, PAD
 from seqvae.errors import UserError
@@ -25,6 +26,7 @@ class RawBatch:
         targets: [B, T'] like `values`, for pairs.
         target_lengths: [B] int64 or None.
         indices: [B] int64, positions in the store.
+        attributes: [B, A] float32 or None.
     """
 
     values: LongArray
@@ -33,6 +35,7 @@ class RawBatch:
     targets: LongArray | None
     target_lengths: LongArray | None
     indices: LongArray
+    attributes: FloatArray | None = None
 
 
 class BatchPlan:
@@ -219,10 +222,12 @@ class Loader:
         targets = target_lengths = None
         if self.pairs and self.store.target_lengths is not None:
             targets, target_lengths = self._padded(indices, self.store.target_lengths, target=True)
+        known = self.store.attributes
         return RawBatch(
             values=values,
             lengths=lengths,
             labels=None if self._labels is None else self._labels[indices],
+            attributes=None if known is None else known[indices],
             targets=targets,
             target_lengths=target_lengths,
             indices=indices,

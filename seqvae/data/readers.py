@@ -157,7 +157,7 @@ def _parquet(
     try:
         with pq.ParquetFile(source.path) as table:
             chosen = columns.locate(table.schema_arrow.names, source.name)
-            for name in chosen[: len(chosen) - bool(columns.label)]:
+            for name in chosen[: len(chosen) - len(columns.told)]:
                 kind = table.schema_arrow.field(name).type
                 if pa.types.is_dictionary(kind):
                     kind = kind.value_type

@@ -2,7 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from seqvae.data.attributes import finite, split_column
 from seqvae.data.lines import SkipReport
 from seqvae.errors import UserError
 
@@ -19,12 +21,14 @@ class Records:
         targets: the other side of pairs, or None.
         labels: label names, or None.
         groups: what must stay in one split, or None where that is the text itself.
+        attributes: for each attribute its values, one a record: names, or numbers.
     """
 
     texts: list[str]
     targets: list[str] | None = None
     labels: list[str] | None = None
     groups: list[str] | None = None
+    attributes: tuple[list[Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,7 @@ class Columns:
         explode: every text column is a record of its own, in the same split as the rest of its row.
         header: the first row of .csv and .tsv has the names; otherwise columns are called 1, 2, ...
         default: name of the text column if none is given.
+        attributes: further columns, those of numbers with `:number` behind their names.
     """
 
     text: tuple[str, ...] = ()
@@ -44,8 +49,14 @@ class Columns:
     explode: bool = False
     header: bool = True
     default: str = "text"
+    attributes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        told = self.told
+        if repeated := [name for i, name in enumerate(told) if name in told[:i]]:
+            raise UserError(
+                f"--attributes {repeated[0]}: the column is named twice (or is the label)"
+            )
         if len(self.text) > 2 and not self.explode:
             raise UserError(
                 f"columns: {len(self.text)} text columns ({', '.join(self.text)}); "
@@ -60,10 +71,16 @@ class Columns:
     @property
     def wanted(self) -> bool:
         """Whether the user named a column, which plain text has not."""
-        return bool(self.text or self.label)
+        return bool(self.text or self.told)
+
+    @property
+    def told(self) -> list[str]:
+        """Columns of what is known of each text: the label, where there is one, and the attributes."""
+        label = [self.label] if self.label else []
+        return [*label, *(split_column(column)[0] for column in self.attributes)]
 
     def locate(self, available: Sequence[str], source: str) -> list[str]:
-        """Return the columns to read, the label last.
+        """Return the columns to read: those of the text, then `told`.
 
         Args:
             available: the columns there are.
@@ -74,7 +91,7 @@ class Columns:
         """
         text = self.text
         if not text:
-            rest = [name for name in available if name != self.label]
+            rest = [name for name in available if name not in self.told]
             if self.default in rest:
                 text = (self.default,)
             elif len(rest) == 1:
@@ -84,7 +101,7 @@ class Columns:
                     f"{source}: which column is the text? There are {_listed(available)}; "
                     "name it with --columns (or --field)"
                 )
-        chosen = [*text, *([self.label] if self.label else [])]
+        chosen = [*text, *self.told]
         missing = [name for name in chosen if name not in available]
         if missing:
             hint = "" if self.header else "; without a header columns are numbered from 1"
@@ -105,40 +122,52 @@ class Columns:
         Args:
             rows: row numbers, from 1, and the values of the located columns.
             source: name for the report.
-            report: gets rows without text or label.
+            report: gets rows without text, label or attribute.
             max_line_bytes: longer texts are left out.
         """
         texts: list[str] = []
         targets: list[str] = []
-        labels: list[str] = []
         groups: list[str] = []
+        kinds = [("label", False)] if self.label else []
+        kinds += [split_column(column) for column in self.attributes]
+        told: list[list[Any]] = [[] for _ in kinds]
         for number, values in rows:
-            label = ""
-            if self.label:
-                *values, last = values
-                label = "" if last is None else str(last).strip()
-                if not label:
-                    report.add(source, number, "no label")
-                    continue
+            first = len(values) - len(kinds)
+            known = [
+                finite(value) if is_number else _name(value)
+                for value, (_, is_number) in zip(values[first:], kinds, strict=True)
+            ]
+            if None in known:
+                missing, is_number = kinds[known.index(None)]
+                what = f"number in column {missing!r}" if is_number else missing
+                report.add(source, number, f"no {what}")
+                continue
             fields: list[str] = []
-            for value in values:
+            for value in values[:first]:
                 field = _clean(value, max_line_bytes)
                 if isinstance(field, _Problem):
                     report.add(source, number, field.reason)
                 elif field or not self.explode:
                     fields.append(field)
-            if len(fields) < len(values) and not self.explode:
+            if len(fields) < first and not self.explode:
                 continue
             texts += fields if self.explode else fields[:1]
             targets += fields[1:] if self.pairs else []
-            labels += [label] * (len(fields) if self.explode else 1)
+            copies = len(fields) if self.explode else 1
+            for column, value in zip(told, known, strict=True):
+                column += [value] * copies
             groups += [_BETWEEN.join(fields)] * (len(fields) if self.explode else 0)
         return Records(
             texts,
             targets if self.pairs else None,
-            labels if self.label else None,
+            told[0] if self.label else None,
             groups if self.explode else None,
+            tuple(told[bool(self.label) :]),
         )
+
+
+def _name(value: object) -> str | None:
+    return None if value is None else str(value).strip() or None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ class PrepareText:
     label: str | None = None
     """Column with a label for each line."""
 
+    attributes: tuple[str, ...] = ()
+    """Further columns that a conditional model shall be told: names, or with :number behind the column's name numbers."""
+
     header: bool = True
     """The first row of .csv and .tsv names the columns; without one they are called 1, 2, ..."""
 
@@ -135,6 +138,6 @@ def settings_of(config: PrepareText, model: bytes | None) -> dict[str, Any]:
         model: the tokenizer that was given, named by its hash.
     """
     settings = {key: value for key, value in asdict(config).items() if key not in _NEUTRAL}
-    settings["columns"] = list(config.columns)
+    settings |= {name: list(settings[name]) for name in ("columns", "attributes")}
     settings["tokenizer"] = None if model is None else hashlib.sha256(model).hexdigest()
     return settings

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from seqvae.data.storage import IntArray, encode_shard
+from seqvae.data.attributes import FloatArray
+from seqvae.data.storage import IntArray, attribute_column, encode_shard
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Encoded:
         words: white-space words of every text, [N].
         targets: token ids of the other sides, or None.
         labels: label ids, [N], or None.
+        attributes: what else is known, [N, A], or None.
     """
 
     ids: list[list[int]]
@@ -51,6 +53,7 @@ class Encoded:
     words: IntArray
     targets: list[list[int]] | None = None
     labels: IntArray | None = None
+    attributes: FloatArray | None = None
 
 
 class ShardWriter:
@@ -70,7 +73,7 @@ class ShardWriter:
         self.totals = SplitTotals()
         self._folder, self._split, self._shard_size = folder, split, shard_size
         self._shortest, self._longest = shortest, longest
-        self._parts: dict[str, list[IntArray]] = {}
+        self._parts: dict[str, list[IntArray | FloatArray]] = {}
         self._pending = 0
 
     def add(self, records: Encoded) -> None:
@@ -96,6 +99,9 @@ class ShardWriter:
         self._put("words", records.words[rows])
         if records.labels is not None:
             self._put("label", records.labels[rows])
+        if records.attributes is not None:
+            for place, column in enumerate(records.attributes[rows].T):
+                self._put(attribute_column(place), column)
         self.totals.sequences += len(rows)
         self.totals.tokens += int(lengths[0][rows].sum())
         self.totals.bytes += int(records.bytes[rows].sum())
@@ -110,7 +116,7 @@ class ShardWriter:
         parts = {name: np.concatenate(arrays) for name, arrays in self._parts.items()}
         self._parts.clear()
         self._pending = 0
-        columns: dict[str, tuple[IntArray, IntArray] | IntArray] = {}
+        columns: dict[str, Any] = {}
         for name, values in parts.items():
             if not name.endswith(" lengths"):
                 lengths = parts.get(f"{name} lengths")
@@ -122,5 +128,5 @@ class ShardWriter:
             {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         )
 
-    def _put(self, name: str, part: IntArray) -> None:
+    def _put(self, name: str, part: IntArray | FloatArray) -> None:
         self._parts.setdefault(name, []).append(part)

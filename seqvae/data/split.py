@@ -60,8 +60,8 @@ def assign_splits(spool: Spool, roles: ByteArray, rules: SplitRules) -> Counter[
         groups = _components(spool.sides)
     given = roles > TRAIN
     _hold_out(groups, roles, rules)
-    if spool.labels is not None:
-        _return_lost_labels(spool.labels, roles, given)
+    for numbers in spool.named():
+        _return_lost_labels(numbers, roles, given)
     sides = spool.hashes[:, None] if spool.sides is None else spool.sides
     dropped["in valid and test"] = _drop_shared(sides, roles, VALID, (TEST,))
     dropped["in train and a held-out split"] = _drop_shared(sides, roles, TRAIN, (VALID, TEST))

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from seqvae.data.attributes import FloatArray
 from seqvae.data.storage import IntArray
 
 HashArray = np.ndarray[Any, np.dtype[np.uint64]]
@@ -34,9 +35,12 @@ class SpoolWriter:
         pairs: records have a target.
         labels: records have a label id.
         groups: records have the hash of what must stay together.
+        attributes: how many other things are known of a record.
     """
 
-    def __init__(self, folder: Path, *, pairs: bool, labels: bool, groups: bool) -> None:
+    def __init__(
+        self, folder: Path, *, pairs: bool, labels: bool, groups: bool, attributes: int = 0
+    ) -> None:
         self.records = 0
         self.text_bytes = 0
         self._pairs = pairs
@@ -48,6 +52,7 @@ class SpoolWriter:
                 ("sides", pairs),
                 ("labels", labels),
                 ("groups", groups),
+                ("attributes", attributes > 0),
             )
             if wanted
         }
@@ -58,8 +63,9 @@ class SpoolWriter:
         targets: Sequence[str] | None,
         labels: IntArray | None,
         groups: HashArray | None,
+        attributes: FloatArray | None = None,
     ) -> None:
-        """Write records whose texts are normalised and without line breaks."""
+        """Write records whose texts are normalised and without line breaks; `attributes` [N, A]."""
         encoded = [text.encode() for text in texts]
         hashes = hash_texts(encoded)
         if self._pairs:
@@ -79,6 +85,8 @@ class SpoolWriter:
             self._files["labels"].write(labels.tobytes())
         if groups is not None:
             self._files["groups"].write(groups.tobytes())
+        if attributes is not None:
+            self._files["attributes"].write(attributes.tobytes())
         self.records += len(texts)
         self.text_bytes += len(text)
 
@@ -96,20 +104,36 @@ class SpoolWriter:
 
 
 class Spool:
-    """Reads what `SpoolWriter` wrote."""
+    """Reads what `SpoolWriter` wrote.
 
-    def __init__(self, folder: Path, *, pairs: bool) -> None:
+    Args:
+        folder: where the files are.
+        pairs: records have a target.
+        attributes: of each attribute, whether its values are numbers (else numbers of names).
+    """
+
+    def __init__(self, folder: Path, *, pairs: bool, attributes: Sequence[bool] = ()) -> None:
         self._folder = folder
         self.sides_per_record = 2 if pairs else 1
         hashes = self._mapped("hashes", np.uint64)
         assert hashes is not None
         self.hashes: HashArray = hashes
-        self.sides = self._mapped("sides", np.uint64)
+        self.sides = self._mapped("sides", np.uint64, 2)
         self.labels = self._mapped("labels", np.int32)
         self.groups = self._mapped("groups", np.uint64)
+        self.attributes = self._mapped("attributes", np.float32, len(attributes))
+        self._is_number = tuple(attributes)
 
     def __len__(self) -> int:
         return len(self.hashes)
+
+    def named(self) -> Iterator[IntArray]:
+        """Numbers of names of every record, [N]: of the labels, then of each attribute that is no number."""
+        if self.labels is not None:
+            yield self.labels
+        for place, is_number in enumerate(self._is_number):
+            if not is_number and self.attributes is not None:
+                yield self.attributes[:, place].astype(np.int32)
 
     def chunks(self) -> Iterator[tuple[int, list[bytes], int]]:
         """Yield the number of a chunk's first record, its lines (two a record for pairs) and its bytes."""
@@ -125,11 +149,11 @@ class Spool:
                     yield first, whole, len(block)
                     first += len(whole) // self.sides_per_record
 
-    def _mapped(self, name: str, kind: type) -> np.ndarray[Any, Any] | None:
+    def _mapped(self, name: str, kind: type, width: int = 0) -> np.ndarray[Any, Any] | None:
         path = self._folder / f"spool.{name}"
         if not path.exists():
             return None
         if not path.stat().st_size:
-            return np.zeros(0, kind)
+            return np.zeros((0, width) if width else 0, kind)
         values: np.ndarray[Any, Any] = np.memmap(path, kind, mode="r")
-        return values.reshape(-1, 2) if name == "sides" else values
+        return values.reshape(-1, width) if width else values

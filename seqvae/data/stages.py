@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 import seqvae
 from seqvae.data.corpus import FORMAT, META, TOKENIZER, VERSION, fingerprint_of
+from seqvae.data.known import KnownColumns, Renumbered
 from seqvae.data.lines import SkipReport
 from seqvae.data.normalise import Normaliser
 from seqvae.data.readers import read_records
@@ -19,9 +20,8 @@ from seqvae.data.records import Columns, Records
 from seqvae.data.settings import PrepareText, settings_of
 from seqvae.data.shards import Encoded, ShardWriter, SplitTotals
 from seqvae.data.sources import Source
-from seqvae.data.split import DROPPED, SPLITS, TRAIN, SplitRules, assign_splits, mix
+from seqvae.data.split import SPLITS, TRAIN, SplitRules, assign_splits, mix
 from seqvae.data.spool import ByteArray, Spool, SpoolWriter, hash_texts
-from seqvae.data.storage import IntArray
 from seqvae.data.text import Tokenizer, train_tokenizer
 from seqvae.data.workspace import Workspace
 from seqvae.errors import UserError
@@ -30,7 +30,6 @@ SKIPPED = "skipped.jsonl"
 
 # Unigram training takes about twenty times its sample in memory.
 _SAMPLE_BYTES = 24 << 20
-_MOST_LABELS = 65_536
 _CODES = "codes"
 _NAMES = {code: name for name, code in SPLITS.items()}
 
@@ -60,9 +59,14 @@ class Stages:
         self._model = model
         self._say = say
         self._columns = Columns(
-            config.columns, config.label, config.explode, config.header, config.field
+            config.columns,
+            config.label,
+            config.explode,
+            config.header,
+            config.field,
+            config.attributes,
         )
-        self._labels: dict[str, int] = {}
+        self._known = KnownColumns(config.label, config.attributes)
 
     def run(self) -> None:
         """Run what is not finished yet."""
@@ -91,6 +95,7 @@ class Stages:
                 pairs=self._columns.pairs,
                 labels=bool(config.label),
                 groups=config.explode,
+                attributes=len(config.attributes),
             ) as spool,
             _bar("read", sum(source.size for _, source in self._sources)) as bar,
         ):
@@ -116,7 +121,7 @@ class Stages:
             "text_bytes": spool.text_bytes,
             "ranges": ranges,
             "sources": digests,
-            "labels": list(self._labels),
+            **self._known.names(),
             "skipped": skipped,
             "report": report.entries,
         }
@@ -126,7 +131,7 @@ class Stages:
     ) -> None:
         texts = [normalise(text) for text in records.texts]
         targets = None if records.targets is None else [normalise(t) for t in records.targets]
-        labels = None if records.labels is None else self._label_ids(records.labels)
+        labels, attributes = self._known.numbers(records)
         groups = None if records.groups is None else [g.encode() for g in records.groups]
         keep = [bool(t.strip()) for t in texts]
         if targets is not None:
@@ -137,21 +142,16 @@ class Stages:
             texts = [texts[i] for i in rows]
             targets = None if targets is None else [targets[i] for i in rows]
             labels = None if labels is None else labels[rows]
+            attributes = None if attributes is None else attributes[rows]
             groups = None if groups is None else [groups[i] for i in rows]
         if texts:
-            spool.append(texts, targets, labels, None if groups is None else hash_texts(groups))
-
-    def _label_ids(self, names: list[str]) -> IntArray:
-        for name in names:
-            self._labels.setdefault(name, len(self._labels))
-        if len(self._labels) > _MOST_LABELS:
-            raise UserError(
-                f"label column {self._config.label!r}: more than {_MOST_LABELS:,} different labels; is it a text column?"
-            )
-        return np.array([self._labels[name] for name in names], np.int32)
+            hashes = None if groups is None else hash_texts(groups)
+            spool.append(texts, targets, labels, hashes, attributes)
 
     def _open(self) -> tuple[dict[str, Any], Spool]:
-        spool = Spool(self._workspace.path, pairs=self._columns.pairs)
+        spool = Spool(
+            self._workspace.path, pairs=self._columns.pairs, attributes=self._known.are_numbers
+        )
         return self._workspace.result("read"), spool
 
     def _codes(self) -> ByteArray:
@@ -173,39 +173,23 @@ class Stages:
             seed=config.seed,
         )
         dropped = assign_splits(spool, roles, rules)
-        labels: list[str] = []
-        if spool.labels is not None:
-            labels = self._settle_labels(read, spool.labels, roles, dropped)
+        known = self._known.settle(
+            read,
+            spool,
+            roles,
+            dropped,
+            lambda record: next(
+                source["name"]
+                for source, (_, stop) in zip(read["sources"], read["ranges"], strict=True)
+                if record < stop
+            ),
+            skip_unseen=config.unseen_labels == "skip",
+        )
         self._expect_splits(roles)
         for reason, count in sorted((+dropped).items()):
             self._say(f"{count:,} dropped: {reason}")
         (self._workspace.path / _CODES).write_bytes(roles.tobytes())
-        return {"dropped": +dropped, "labels": labels}
-
-    def _settle_labels(
-        self,
-        read: dict[str, Any],
-        labels: np.ndarray[Any, Any],
-        roles: ByteArray,
-        dropped: Counter[str],
-    ) -> list[str]:
-        names = read["labels"]
-        known = np.bincount(labels[roles == TRAIN], minlength=len(names)) > 0
-        unseen = ~known[labels] & (roles > TRAIN)
-        if unseen.any() and self._config.unseen_labels == "error":
-            first = int(np.argmax(unseen))
-            file = next(
-                source["name"]
-                for source, (_, stop) in zip(read["sources"], read["ranges"], strict=True)
-                if first < stop
-            )
-            raise UserError(
-                f"{file}: label {names[labels[first]]!r} does not occur in the training data "
-                f"({int(unseen.sum()):,} such lines in all); add examples or pass --unseen-labels skip"
-            )
-        dropped["label unseen in training"] = int(unseen.sum())
-        roles[unseen] = DROPPED
-        return sorted(name for name, is_known in zip(names, known, strict=True) if is_known)
+        return {"dropped": +dropped, **known}
 
     def _expect_splits(self, roles: ByteArray) -> None:
         config = self._config
@@ -277,20 +261,16 @@ class Stages:
             )
             for name in SPLITS
         }
-        final_ids = {name: i for i, name in enumerate(split["labels"])}
-        relabel = np.array([final_ids.get(name, -1) for name in read["labels"]], np.int32)
+        known = Renumbered(spool, read, split)
         with _bar("encode", read["text_bytes"]) as bar:
             for first, lines, size in spool.chunks():
                 here = codes[first : first + len(lines) // spool.sides_per_record]
                 for name, code in SPLITS.items():
                     rows = np.flatnonzero(here == code)
                     if len(rows):
-                        labels = (
-                            None if spool.labels is None else relabel[spool.labels[rows + first]]
-                        )
-                        writers[name].add(
-                            self._tokenise(tokenizer, lines, rows, labels, spool.sides_per_record)
-                        )
+                        encoded = self._tokenise(tokenizer, lines, rows, spool.sides_per_record)
+                        labels, attributes = known.of(rows + first)
+                        writers[name].add(replace(encoded, labels=labels, attributes=attributes))
                 bar.update(size)
         for writer in writers.values():
             writer.flush()
@@ -302,7 +282,6 @@ class Stages:
         tokenizer: Tokenizer,
         lines: list[bytes],
         rows: np.ndarray[Any, Any],
-        labels: IntArray | None,
         sides: int,
     ) -> Encoded:
         texts = [lines[i * sides] for i in rows]
@@ -313,7 +292,6 @@ class Stages:
             bytes=np.fromiter(map(len, texts), np.int32, len(texts)),
             words=np.fromiter((len(text.split()) for text in texts), np.int32, len(texts)),
             targets=None if targets is None else tokenizer.encode_batch(targets, threads),
-            labels=labels,
         )
 
     def _describe(self, tokenizer: Tokenizer, totals: dict[str, SplitTotals]) -> None:
@@ -351,6 +329,7 @@ class Stages:
             "splits": {name: asdict(total) for name, total in totals.items() if total.sequences},
             "tokenizer": {"sha256": tokenizer.sha256, "vocab_size": tokenizer.vocab_size},
             "labels": split["labels"],
+            "attributes": split["attributes"],
             "pairs": self._columns.pairs,
         }
         meta["fingerprint"] = fingerprint_of(meta)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from seqvae.data.attributes import FloatArray
 from seqvae.errors import UserError
 
 if TYPE_CHECKING:  # batches can be made, and models run, where there is no pyarrow
@@ -15,6 +16,9 @@ if TYPE_CHECKING:  # batches can be made, and models run, where there is no pyar
 
 IntArray = np.ndarray[Any, np.dtype[np.int32]]
 LongArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+_ATTRIBUTE = "attribute_"
 
 
 class _Lists:
@@ -67,6 +71,7 @@ class SequenceStore:
             else None
         )
         self._has_labels = "label" in names
+        self._attributes = sum(name.startswith(_ATTRIBUTE) for name in names)
         self._starts: LongArray = np.cumsum([0, *(len(lists.lengths) for lists in self._ids)])
 
     def __len__(self) -> int:
@@ -91,6 +96,19 @@ class SequenceStore:
     def labels(self) -> IntArray | None:
         """Label ids, [N], when the corpus has labels."""
         return self._integers("label") if self._has_labels else None
+
+    @cached_property
+    def attributes(self) -> FloatArray | None:
+        """What else is known of every sequence, [N, A], when the corpus has attributes."""
+        if not self._attributes:
+            return None
+        columns = [attribute_column(place) for place in range(self._attributes)]
+        parts = [
+            np.stack([batch.column(name).to_numpy() for name in columns], 1)
+            for batch in self._batches
+        ]
+        found: FloatArray = np.concatenate(parts)
+        return found
 
     @cached_property
     def bytes(self) -> IntArray:
@@ -148,12 +166,19 @@ def _joined(parts: Sequence[IntArray]) -> IntArray:
     return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
 
-def _types() -> "dict[str, pa.DataType]":
+def attribute_column(place: int) -> str:
+    """Name of a column that holds an attribute."""
+    return f"{_ATTRIBUTE}{place}"
+
+
+def _type(column: str) -> "pa.DataType":
     import pyarrow as pa
 
-    numbers = pa.int32()
-    lists = dict.fromkeys(("ids", "target"), pa.list_(numbers))
-    return lists | dict.fromkeys(("label", "bytes", "words"), numbers)
+    if column in ("ids", "target"):
+        return pa.list_(pa.int32())
+    if column in ("label", "bytes", "words"):
+        return pa.int32()
+    return pa.float32() if column.startswith(_ATTRIBUTE) else None
 
 
 def _open_shard(path: Path) -> "pa.RecordBatch":
@@ -170,16 +195,19 @@ def _open_shard(path: Path) -> "pa.RecordBatch":
         raise UserError(
             f"{path}: cannot read the shard ({error}); prepare the corpus again"
         ) from error
-    schema, types = batch.schema, _types()
-    if not {"ids", "bytes", "words"} <= set(schema.names) or any(
-        types.get(field.name) != field.type or batch.column(field.name).null_count
-        for field in schema
+    schema = batch.schema
+    attributes = [name for name in schema.names if name.startswith(_ATTRIBUTE)]
+    needed = {"ids", "bytes", "words", *map(attribute_column, range(len(attributes)))}
+    if not needed <= set(schema.names) or any(
+        _type(field.name) != field.type or batch.column(field.name).null_count for field in schema
     ):
         raise UserError(f"{path}: not a shard of this version; prepare the corpus again")
     return batch
 
 
-def encode_shard(columns: dict[str, tuple[IntArray, IntArray] | IntArray]) -> memoryview:
+def encode_shard(
+    columns: dict[str, tuple[IntArray, IntArray] | IntArray | FloatArray],
+) -> memoryview:
     """Serialise a shard.
 
     Args:
@@ -190,7 +218,7 @@ def encode_shard(columns: dict[str, tuple[IntArray, IntArray] | IntArray]) -> me
     """
     import pyarrow as pa
 
-    arrays, types = {}, _types()
+    arrays = {}
     for name, data in columns.items():
         if isinstance(data, tuple):
             values, lengths = data
@@ -199,7 +227,7 @@ def encode_shard(columns: dict[str, tuple[IntArray, IntArray] | IntArray]) -> me
             arrays[name] = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
         else:
             arrays[name] = pa.array(data)
-    schema = pa.schema([pa.field(name, types[name]) for name in arrays])
+    schema = pa.schema([pa.field(name, _type(name)) for name in arrays])
     batch = pa.RecordBatch.from_arrays(list(arrays.values()), schema=schema)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:

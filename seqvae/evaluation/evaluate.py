@@ -19,6 +19,7 @@ from seqvae.evaluation.collapse import Aggregate, prior_reconstruction
 from seqvae.evaluation.levels import by_level, level_kls
 from seqvae.evaluation.likelihood import elbo, importance_weighted_under
 from seqvae.evaluation.text import bleu, correct_tokens, greedy
+from seqvae.given_model import by_known
 from seqvae.model import SequenceVAE
 from seqvae.priors import Prior
 
@@ -136,7 +137,7 @@ class _Measured:
         self.exact = 0
 
     def add(self, batch: Batch) -> None:
-        for model, part in self.model.by_label(batch):
+        for model, part in by_known(self.model, batch):
             self._add(model, part)
 
     def _add(self, model: SequenceVAE, batch: Batch) -> None:

@@ -255,4 +255,5 @@ def _rows(batch: Batch, rows: slice) -> Batch:
     """Some rows, cut to the longest of them."""
     lengths = batch.lengths[rows]
     labels = None if batch.labels is None else batch.labels[rows]
-    return Batch(batch.values[rows, : int(lengths.max())], lengths, labels)
+    known = None if batch.attributes is None else batch.attributes[rows]
+    return Batch(batch.values[rows, : int(lengths.max())], lengths, labels, attributes=known)

@@ -29,6 +29,11 @@ class GaussianPrior(Prior):
         self.dimension = mean.shape[-1]
         self.mean, self.log_variance = mean, log_variance
 
+    def moved(self, mean: Tensor, log_variance: Tensor) -> "GaussianPrior":
+        """The same with both moved by as much, shaped as they are."""
+        wide = (self.log_variance + log_variance).clamp(*LOG_VARIANCE_RANGE)
+        return GaussianPrior(self.mean + mean, wide)
+
     def log_prob(self, z: Tensor) -> Tensor:
         """See `Prior.log_prob`; of priors of rows, z is [..., B, D]."""
         squared = (z - self.mean).square() * torch.exp(-self.log_variance)

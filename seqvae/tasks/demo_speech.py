@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from seqvae.config import Experiment, speech_preset
+from seqvae.config import Experiment
 from seqvae.data.speech.audio import write_audio
 from seqvae.data.speech.corpus import SpeechCorpus
 from seqvae.data.speech.prepare import PrepareSpeech, prepare_speech
 from seqvae.evaluation.report import write_report
 from seqvae.evaluation.speech import evaluate_speech
+from seqvae.preset_speech import speech_preset
 from seqvae.tasks.demo_sentences import sentences as made_up
 from seqvae.tasks.flite import VOICES, find_flite, record
 from seqvae.tasks.speech_model import SpeechModel

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqvae.data.attributes import Attribute
 from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import evaluating
@@ -15,7 +16,7 @@ from seqvae.model import SequenceVAE
 from seqvae.posteriors import Posterior
 from seqvae.tasks.decode import Decoding, generate
 from seqvae.tasks.denoise import denoise
-from seqvae.tasks.given import folded, label_number
+from seqvae.tasks.given import choices, folded, known
 from seqvae.tasks.interpolate import interpolate
 from seqvae.tasks.paraphrase import Paraphrase, paraphrase
 from seqvae.tasks.reconstruct import reconstruct
@@ -34,6 +35,7 @@ class TextModel:
         model: over tokens; put into evaluation mode.
         tokenizer: the one it was trained with.
         labels: names of the classes it was trained with.
+        attributes: what else a conditional model is told of a text.
         info: facts about the run; `experiment` among them holds the longest sequence.
         crop: read only the beginning of texts that are too long, instead of refusing them.
     """
@@ -46,10 +48,12 @@ class TextModel:
         info: Mapping[str, Any] | None = None,
         *,
         crop: bool = False,
+        attributes: Sequence[Attribute] = (),
     ) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.labels = list(labels)
+        self.attributes = tuple(attributes)
         self.info = dict(info or {})
         self.crop = crop
 
@@ -78,16 +82,20 @@ class TextModel:
             )
         return self.model.latent
 
-    def given(self, label: str) -> "TextModel":
-        """A conditional model at one of its labels: every task then reads and writes texts of that label.
+    def given(self, *said: str, **attributes: str | float) -> "TextModel":
+        """A conditional model where one thing is known of all texts: every task then reads and writes such texts.
+
+        Args:
+            said: the label, where the model has labels; attributes may stand here too, as NAME=VALUE.
+            attributes: the others, e.g. mood="glad", length=7.
 
         Raises:
-            UserError: there is no such label, or the model is not conditional.
+            UserError: something is not known to the model or was not said, or the model is not conditional.
         """
-        number = label_number(self, label)
+        found = known(self, [*said, *(f"{name}={value}" for name, value in attributes.items())])
         networks = self.info["experiment"].text
-        info = {**self.info, "label": label}
-        plain = folded(self.model, networks, number)
+        info = {**self.info, "label": " ".join(found.words)}
+        plain = folded(self.model, networks, found.label, found.tensor())
         return TextModel(plain, self.tokenizer, self.labels, info, crop=self.crop)
 
     def need_label(self) -> None:
@@ -97,9 +105,9 @@ class TextModel:
             UserError: names the labels.
         """
         if self.model.conditioning is not None:
-            known = ", ".join(self.labels[:20])
             raise UserError(
-                f"this model is conditional: say which label (--label, or model.given(label)); it knows {known}"
+                "this model is conditional: say which label (--label, or model.given(label)); it knows "
+                f"{choices(self)}"
             )
 
     def read(

@@ -1,6 +1,7 @@
 """A trained run, ready to use."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seqvae.config import Experiment, read_config
+from seqvae.data.attributes import attributes_of
 from seqvae.data.folder import Modality
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.data.text import Tokenizer
@@ -75,7 +77,7 @@ def load_text(
     which: Which = "best",
     device: str = "cpu",
     prior: Expected | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
 ) -> "TextModel":
     """A run on text; see `load`.
 
@@ -85,7 +87,7 @@ def load_text(
         device: where to compute.
         prior: fitted: the one that `seqvae fit-prior` fitted; standard: the one it was trained with;
             None: the fitted one where there is one.
-        label: of a conditional model: the one whose texts are wanted.
+        label: of a conditional model: the one whose texts are wanted; with attributes, it and NAME=VALUE for each.
 
     Raises:
         UserError: as `load`, it is a run on speech, its fitted prior is missing or of other weights, or there is no such
@@ -104,8 +106,12 @@ def load_text(
         ) from None
     tensors, state = _read(path, which, device)
     labels = list(facts.get("labels", []))
+    attributes = attributes_of(facts, str(path / "config.json"))
     model = networks.build(
-        tokenizer.vocab_size, latent=experiment.latent == "vae", labels=len(labels)
+        tokenizer.vocab_size,
+        latent=experiment.latent == "vae",
+        labels=len(labels),
+        attributes=attributes,
     )
     _fill(model, tensors, path / which)
     info = _info(path, experiment, facts, state, which)
@@ -115,8 +121,9 @@ def load_text(
             model.latent.prior, info["fitted_prior"] = found
     if prior == "fitted" and "fitted_prior" not in info:
         raise UserError(f"{path} has no fitted prior: run `seqvae fit-prior {path}` first")
-    loaded = TextModel(model.to(device).eval(), tokenizer, labels=labels, info=info)
-    return loaded if label is None else loaded.given(label)
+    loaded = TextModel(model.to(device).eval(), tokenizer, labels, info, attributes=attributes)
+    said = [label] if isinstance(label, str) else label
+    return loaded.given(*said) if said else loaded
 
 
 def load_speech(run: str | Path, which: Which = "best", device: str = "cpu") -> "SpeechModel":

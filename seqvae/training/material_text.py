@@ -74,7 +74,11 @@ class TextMaterial(Material):
 
     def facts(self) -> dict[str, Any]:
         """See `Material.facts`."""
-        return {"labels": self.corpus.labels, "pairs": self.pairs}
+        return {
+            "labels": self.corpus.labels,
+            "attributes": [one.to_json() for one in self.corpus.attributes],
+            "pairs": self.pairs,
+        }
 
     def furnish(self, run: Path) -> None:
         """See `Material.furnish`."""
@@ -84,7 +88,10 @@ class TextMaterial(Material):
         """See `Material.build`."""
         pieces = self.corpus.tokenizer.vocab_size
         return self.networks.build(
-            pieces, latent=self.experiment.latent == "vae", labels=len(self.corpus.labels)
+            pieces,
+            latent=self.experiment.latent == "vae",
+            labels=len(self.corpus.labels),
+            attributes=self.corpus.attributes,
         )
 
     def fresh_decoder(self, model: SequenceVAE) -> nn.Module:

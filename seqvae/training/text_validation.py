@@ -9,6 +9,7 @@ import torch
 from seqvae.batch import Batch
 from seqvae.data.loader import Loader
 from seqvae.data.storage import SequenceStore
+from seqvae.given_model import by_known
 from seqvae.model import SequenceVAE
 from seqvae.training.latent_validation import LatentSums, in_words
 from seqvae.training.validation import Validation
@@ -59,7 +60,7 @@ class TextValidation(Validation):
         """See `Validation.measure`; nats per sequence, `kl_dimensions` the D dimensions' own KLs."""
         tokens = sum(int(batch.predicted_tokens) for batch in self.batches)
         sums = LatentSums()
-        for network, batch in (one for each in self.batches for one in model.by_label(each)):
+        for network, batch in (one for each in self.batches for one in by_known(model, each)):
             sums.add(network, batch)
         measured = sums.figures(model, mmd=self.aggregate)
         return {**measured, "bound_token": sums.bound / tokens}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from seqvae.config import speech_preset, write_config
+from seqvae.config import write_config
 from seqvae.evaluation.report.html import Html
 from seqvae.evaluation.report.record import RunRecord, read_run
 from seqvae.evaluation.report.speech_sections import (
@@ -12,6 +12,7 @@ from seqvae.evaluation.report.speech_sections import (
     curves_section,
     evaluation_section,
 )
+from seqvae.preset_speech import speech_preset
 
 ROW = {
     "items": 4, "errors": {"words": 1}, "wer": 0.125, "similarity": 0.81, "gap_closed": 0.76,

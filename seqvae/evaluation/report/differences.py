@@ -4,10 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any, get_args
 
-from seqvae.config import Experiment, Preset, preset, speech_preset
+from seqvae.config import Experiment, Preset, preset
 from seqvae.config_json import to_json
 from seqvae.data.folder import Modality
 from seqvae.preset_frames import frames_preset
+from seqvae.preset_speech import speech_preset
 
 # Names of a run and what it reads: not settings that one chooses for an effect.
 _PLACES = ("data", "run")
