@@ -17,6 +17,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.evaluate import evaluate
 from seqvae.evaluation.likelihood import elbo
 from seqvae.given_model import by_known, given
+from seqvae.model import SequenceVAE
 from seqvae.objectives import RateTarget
 from seqvae.tasks.given import folded
 from seqvae.tasks.text_model import TextModel
@@ -101,7 +102,7 @@ def batch_of() -> Batch:
     return Batch(values, lengths, torch.tensor([0, 1, 0, 1, 1]), attributes=attributes)
 
 
-def disturbed(networks: Model, *, latent: bool, labels: int = 2) -> torch.nn.Module:
+def disturbed(networks: Model, *, latent: bool, labels: int = 2) -> SequenceVAE:
     torch.manual_seed(0)
     model = networks.build(40, latent=latent, labels=labels, attributes=KNOWN).eval()
     for parameter in model.parameters():
@@ -141,6 +142,7 @@ def test_the_prior_of_a_label_moves_with_the_attributes() -> None:
     model = disturbed(MODELS["gru"], latent=True)
     terms = model(batch_of(), torch.tensor([0]))
     terms.kl.sum().backward()
+    assert model.conditioning is not None and model.conditioning.moved is not None
     weight = model.conditioning.moved.weight
     assert weight.grad is not None and (weight.grad != 0).any(1).all()
     fresh = MODELS["gru"].build(40, labels=2, attributes=KNOWN)
