@@ -1,12 +1,12 @@
 """Autoencoders that match all posteriors together with the prior, beside the VAE: what is kept, and what is written.
 
-    python -m benchmarks.aggregate run CORPUS --name tatoeba --work runs/aggregate --cells vae mmd info aae daae
+    python -m benchmarks.aggregate run CORPUS --name tatoeba --work runs/aggregate --epochs 1
     python -m benchmarks.aggregate table
 
 CORPUS is a folder written by `seqvae prepare`. A cell is one training with one seed, all with the same data, batches, steps and
 networks; a language model of the same decoder, cell `lm`, is trained first and judges what the others write. A cell whose
 result exists is skipped and one that was interrupted goes on; several processes may share the cells of one WORK.
-Results: benchmarks/results/aggregate/NAME/CELL-sSEED.json; `table` writes benchmarks/results/aggregate/table.md.
+Results: benchmarks/results/aggregate/NAME/CELL-sSEED.json; `table` writes docs/aggregate.md.
 
 Of each model: the test likelihood (nll_iw: every posterior here has a density, so it is defined; where posteriors are too narrow its
 samples come from wider ones, by what is tightest on the validation split: see seqvae/evaluation/proposal.py), reconstruction from the posterior's mean, MI and its cap, the MMD of all test posteriors and
@@ -21,12 +21,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import tyro
 
 from benchmarks.cells import Plan, by_cell, mean_and_deviation
-from benchmarks.record import RESULTS
+from benchmarks.record import RESULTS, ledger
 from seqvae.config import Experiment, preset
 from seqvae.data.corpus import Corpus
 from seqvae.data.noise import Noise
@@ -43,6 +44,7 @@ from seqvae.tasks.text_model import TextModel
 from seqvae.training import load_text, train
 
 FOLDER = "aggregate"
+PAGE = Path(__file__).parents[1] / "docs" / "aggregate.md"
 JUDGE = "lm"
 DROPPED = 0.3
 """Part of the words that the denoising autoencoders do not read (as in DAAE)."""
@@ -78,7 +80,7 @@ def run(
     corpus: tyro.conf.Positional[Path],
     name: str,
     work: Path,
-    cells: tuple[str, ...] = ("vae", "mmd", "info", "aae", "daae"),
+    cells: tuple[str, ...] = ("vae", "ae", "mmd", "info", "aae", "daae"),
     seeds: tuple[int, ...] = (0,),
     rate: float = 8.0,
     epochs: float = 8.0,
@@ -233,24 +235,61 @@ COLUMNS = {
 
 
 def table() -> None:
-    """Write the table of all results there are."""
+    """Write the page of all results there are, and the ledger's row of each corpus."""
     root = RESULTS / FOLDER
     lines = [
         "# All posteriors together matched to the prior",
         "",
-        "Test split, nats per sequence; NLL is importance-weighted. Texts are drawn from the prior at temperature 1. MMD is 0",
-        "where all posteriors together are the prior. What each column is: benchmarks/aggregate.py. Written by",
-        "`python -m benchmarks.aggregate table`.",
+        "A VAE pulls each posterior to the prior. An adversarial autoencoder (`objective:adversarial`), a Wasserstein autoencoder",
+        "(`objective:mmd`) and an InfoVAE (`objective:info`) pull all of them together: MMD is how far all are from the prior, 0",
+        "where they are the prior. `ae` matches nothing; `dvae`, `dae` and `daae` read texts with words left out (`--noise.drop`).",
+        "",
+        "Test split, nats per sequence; NLL is importance-weighted, from samples `wider by` so many nats (of a posterior that no",
+        "objective asks to be as wide as the true one). Texts are drawn from the prior at temperature 1: forward PPL is theirs under",
+        "a language model (`lm`), reverse PPL that of the test split under a language model trained on them alone (fluency and",
+        "variety; Zhao et al. 2018). Written by `python -m benchmarks.aggregate table`; `... run` makes the results.",
     ]
+    rows: list[dict[str, Any]] = []
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
-        results = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-        lines += ["", f"## {folder.name}", "", f"| cell | {' | '.join(COLUMNS.values())} |"]
-        lines.append("|" + "---|" * (len(COLUMNS) + 1))
-        for cell, same in by_cell(results).items():
-            lines.append(f"| {cell} | {' | '.join(_shown(same, column) for column in COLUMNS)} |")
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "table.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        found = by_cell([json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))])
+        lines += ["", f"## {folder.name}", "", f"| cell | seeds | {' | '.join(COLUMNS.values())} |"]
+        lines.append("|" + "---|" * (len(COLUMNS) + 2))
+        for cell, same in found.items():
+            shown = " | ".join(_shown(same, column) for column in COLUMNS)
+            lines.append(f"| {cell} | {len(same)} | {shown} |")
+        epochs = next(iter(found.values()))[0]["experiment"]["training"]["epochs"]
+        lines += ["", f"{epochs:g} epochs."]
+        rows.append(_bar(folder, found))
+    PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    ledger("E", rows, instead_of=root)
     print("\n".join(lines))
+
+
+def _bar(folder: Path, found: Mapping[str, list[Mapping[str, Any]]]) -> dict[str, Any]:
+    """Bar 2's row: each objective measured, and its posteriors nearer to the prior than those of none."""
+
+    def mmd(cell: str) -> float:
+        return float(mean(result["also"]["mmd"] for result in found[cell]))
+
+    wanted = ("vae", "mmd", "info", "aae", "daae")
+    there = [cell for cell in wanted if cell in found]
+    first = found[JUDGE][0]
+    best = min(there, key=lambda cell: mean(r["also"]["reverse_perplexity"] for r in found[cell]))
+    figures = ", ".join(f"{cell} {mmd(cell):.4f}" for cell in there)
+    plain = f" (matching nothing {mmd('ae'):.4f})" if "ae" in found else ""
+    return {
+        "bar": "2",
+        "what": f"objectives of the aggregate on {folder.name}",
+        "target": f"{', '.join(wanted)} measured; all posteriors nearer to the prior than an autoencoder's",
+        "figure": f"MMD {figures}{plain}; least reverse perplexity {best}, "
+        f"{mean(r['also']['reverse_perplexity'] for r in found[best]):.1f}",
+        "met": set(wanted) <= set(there)
+        and "ae" in found
+        and all(mmd(cell) < mmd("ae") for cell in wanted),
+        "command": first["command"],
+        "measured_on": first["measured_on"],
+        "result_file": folder / f"{JUDGE}-s{first['seed']}.json",
+    }
 
 
 def _shown(results: list[Mapping[str, Any]], column: str) -> str:
