@@ -106,6 +106,20 @@ def test_transfer_style(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert out.count("\n  old: ") + out.count("\n  new: ") == 5
 
 
+def test_attributes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "lines.tsv"
+    rows = [
+        f"{words} {a} {b}{' again' * n}\t{n}\t{style}\n"
+        for a, b, n in itertools.product(WORDS[0], WORDS[1], range(9))
+        for style, words in (("old", "thou seest the"), ("new", "you see the"))
+    ]
+    table.write_text("text\tnumber\tlabel\n" + "".join(rows), "utf-8")
+    example("attributes").main(str(table), str(tmp_path / "run"), "4")
+    out = capsys.readouterr().out
+    for label in ("old", "new"):
+        assert f"\n{label}, 0: " in out and f"\n{label}, 8: " in out
+
+
 def test_hierarchy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = tmp_path / "lines.txt"
     words = itertools.product(*WORDS, range(8))
