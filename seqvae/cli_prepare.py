@@ -111,7 +111,9 @@ def _summary_of_frames(corpus: "FramesCorpus") -> None:
 def _summary(corpus: "Corpus") -> None:
     rows = [(name, len(corpus.split(name))) for name in corpus.meta["splits"]]
     print(f"{corpus.path}: " + ", ".join(f"{name} {count:,}" for name, count in rows), end="")
-    print(f" sequences, {corpus.tokenizer.vocab_size:,} pieces")
+    known = [f"{len(corpus.labels):,} labels"] if corpus.labels else []
+    known += [one.described() for one in corpus.attributes]
+    print(", ".join([f" sequences, {corpus.tokenizer.vocab_size:,} pieces", *known]))
 
 
 def _speech(argv: list[str]) -> None:
