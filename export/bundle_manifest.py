@@ -4,11 +4,13 @@ import dataclasses
 import json
 import re
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from seqvae.errors import UserError
+from seqvae.export.bundle_frames import FramesFacts, read_frames
 from seqvae.export.bundle_json import Reader
 from seqvae.export.bundle_speech import SpeechFacts, read_speech
 
@@ -94,11 +96,19 @@ SPEECH_OPTIONS = {
     "seed": Range(0, -(2**63), 2**63 - 1, "int64"),
 }
 """The options of one sound."""
-KINDS = {"text": OPTIONS, "speech": SPEECH_OPTIONS}
+FRAMES_OPTIONS = {
+    "seed": OPTIONS["seed"],
+    "sample": OPTIONS["sample"],
+    "noise_scale": Range(0.0, 0.0, 100.0, "float32"),
+    "temperature": Range(1.0, 0.0, 100.0, "float32"),
+}
+"""The options of one sequence of frames."""
+KINDS = {"text": OPTIONS, "speech": SPEECH_OPTIONS, "frames": FRAMES_OPTIONS}
 """What flows in and out, with the options of a row."""
 _ONLY = {
     "text": ("vocabulary", "max_length", "beam_size", "tokenizer", "special"),
     "speech": ("speech",),
+    "frames": ("frames",),
 }
 
 
@@ -143,10 +153,11 @@ class Manifest:
         beam_size: of text: hypotheses of beam search.
         tokenizer: of text: one of `TIERS`.
         opset: of the graphs.
-        labels: names of the classes it was trained with; of speech those of its voices.
+        labels: names of the classes it was trained with; of speech those of its voices, of frames those it is told.
         options: of a row, by name.
         special: of text: ids of the special pieces, by name.
         speech: of speech: what else there is to know.
+        frames: of frames: what else there is to know.
         default_variant: for a user who does not choose.
         variants: by name.
         source: facts about the run it was exported from.
@@ -170,6 +181,7 @@ class Manifest:
     source: dict[str, Any] = field(default_factory=dict)
     files: dict[str, File] = field(default_factory=dict)
     speech: SpeechFacts | None = None
+    frames: FramesFacts | None = None
 
     def document(self) -> dict[str, Any]:
         """The JSON value of `seqvae.json`."""
@@ -276,7 +288,11 @@ class _Reader(Reader):
             odd = sorted(given ^ names)
             self.refuse(odd[0], "unknown" if odd[0] in given else "absent", "altered; export again")
         self.known_options = KINDS[kind]
-        own = self.text_fields(document) if kind == "text" else self.speech_fields(document)
+        own: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+            "text": self.text_fields,
+            "speech": lambda given: {"speech": read_speech(self, given["speech"])},
+            "frames": lambda given: {"frames": read_frames(self, given["frames"])},
+        }
         manifest = Manifest(
             version=self.text("seqvae", document["seqvae"]),
             kind=kind,
@@ -289,7 +305,7 @@ class _Reader(Reader):
             variants=self.each("variants", document["variants"], self.variant),
             source=self.mapping("source", document["source"]),
             files=self.each("files", document["files"], self.file),
-            **own,
+            **own[kind](document),
         )
         self.consistent(manifest)
         return manifest
@@ -302,9 +318,6 @@ class _Reader(Reader):
             "tokenizer": self.one_of("tokenizer", document["tokenizer"], TIERS),
             "special": self.each("special", document["special"], self.special),
         }
-
-    def speech_fields(self, document: dict[str, Any]) -> dict[str, Any]:
-        return {"speech": read_speech(self, document["speech"])}
 
     def consistent(self, manifest: Manifest) -> None:
         if manifest.default_variant not in manifest.variants:

@@ -16,6 +16,7 @@ from seqvae.data.speech.energy import Floats
 from seqvae.errors import UserError
 from seqvae.export.bundle import GOLDEN, PIECES, TOKENIZER, Bundle, GoldenRow, golden_document
 from seqvae.export.bundle_manifest import DOCUMENT, PACKAGE, File, Manifest, package
+from seqvae.export.bundle_sequences import GoldenSequence, sequences_document
 from seqvae.export.bundle_sounds import VOICES, GoldenSound, sounds_document, voices_document
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -101,6 +102,10 @@ class BundleWriter:
     def write_sounds(self, sounds: Sequence[GoldenSound], rate: int) -> None:
         """Write sounds at `rate` Hz with their known outputs."""
         self._write_json(GOLDEN, sounds_document(self.path, sounds, rate))
+
+    def write_sequences(self, sequences: Sequence[GoldenSequence]) -> None:
+        """Write sequences of frames with their known outputs."""
+        self._write_json(GOLDEN, sequences_document(self.path, sequences))
 
     def write_readme(self, text: str) -> None:
         """Write `README.md`."""

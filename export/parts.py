@@ -68,7 +68,11 @@ def export_parts(
 
 def step_state(model: SequenceVAE) -> tuple[list[str], list[str]]:
     """Names of the constants and of the caches that `start` makes and `step` takes."""
-    decoder, latent = model.decoder, model.latent is not None
+    return state_names(model.decoder, model.latent is not None)
+
+
+def state_names(decoder: nn.Module, latent: bool) -> tuple[list[str], list[str]]:
+    """`step_state` of a decoder of steps that is told a vector, or not."""
     if isinstance(decoder, TransformerDecoder):
         return parts_transformer.names(decoder, latent)
     return (["cond_0"] if latent else []), ["h_0"]
@@ -86,7 +90,7 @@ class _Encoder(nn.Module):
                 f"export: no graph is written for the posterior {name}; train with gaussian"
             )
         self.posterior = latent.posterior
-        self.encoder = _summary(latent.encoder)
+        self.encoder = summary_of(latent.encoder)
 
     def forward(self, ids: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         posterior = self.posterior(self.encoder(self.embed(ids), lengths))
@@ -158,7 +162,7 @@ class _Scorer(nn.Module):
     def __init__(self, model: SequenceVAE) -> None:
         super().__init__()
         self.likelihood = _likelihood(model)
-        self.decoder = _states(model.decoder)
+        self.decoder = states_of(model.decoder)
 
     def forward(self, ids: Tensor, lengths: Tensor, *z: Tensor) -> Tensor:
         states = self.decoder(self.likelihood.embed(ids[:, :-1]), z[0] if z else None)
@@ -178,7 +182,12 @@ def _scorer(model: SequenceVAE, opset: int) -> "onnx.ModelProto":
     return export_module(_Scorer(model), inputs, ["surprisal"], dynamic, opset=opset)
 
 
-def _summary(encoder: nn.Module) -> nn.Module:
+def summary_of(encoder: nn.Module) -> nn.Module:
+    """An encoder over embedded steps for the exporter: x [B, T, E], lengths [B] -> [B, H].
+
+    Raises:
+        UserError: no graph is written for it.
+    """
     if isinstance(encoder, TransformerEncoder):
         return parts_attention.Summary(encoder)
     if isinstance(encoder, GruEncoder):
@@ -186,7 +195,12 @@ def _summary(encoder: nn.Module) -> nn.Module:
     raise UserError(f"export: no graph is written for the encoder {type(encoder).__name__}")
 
 
-def _states(decoder: nn.Module) -> nn.Module:
+def states_of(decoder: nn.Module) -> nn.Module:
+    """A decoder over all steps at once for the exporter: x [B, T, H], z [B, D] or None -> [B, T, H].
+
+    Raises:
+        UserError: no graph is written for it.
+    """
     if isinstance(decoder, TransformerDecoder):
         return parts_attention.States(decoder)
     if isinstance(decoder, GruDecoder):

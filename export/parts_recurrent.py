@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from seqvae.batch import padding_mask
 from seqvae.decoders.recurrent import GruDecoder
 from seqvae.encoders.recurrent import GruEncoder
+from seqvae.export.readout import Readout
 from seqvae.export.recurrent import gru_layers, gru_step
-from seqvae.likelihoods.categorical import CategoricalLikelihood
 
 
 class Summary(nn.Module):
@@ -72,7 +72,7 @@ class Start(nn.Module):
 class Step(nn.Module):
     """token [B, 1], position [], what `Start` tells if there is a latent, states [B, layers, H] -> logits [B, V], states."""
 
-    def __init__(self, decoder: GruDecoder, likelihood: CategoricalLikelihood) -> None:
+    def __init__(self, decoder: GruDecoder, likelihood: Readout) -> None:
         super().__init__()
         self.decoder, self.likelihood = decoder, likelihood
 

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqvae.decoders.transformer import TransformerDecoder
-from seqvae.likelihoods.categorical import CategoricalLikelihood
+from seqvae.export.readout import Readout
 from seqvae.nn.film import FilmNorm
 
 
@@ -114,7 +114,7 @@ class Step(nn.Module):
     def __init__(
         self,
         decoder: TransformerDecoder,
-        likelihood: CategoricalLikelihood,
+        likelihood: Readout,
         latent: bool,
         fused: bool = False,
     ) -> None:

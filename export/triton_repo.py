@@ -3,7 +3,7 @@
 Triton merges waiting requests into one batch only where every tensor has a batch axis and every input
 is given, so the graph is changed at its borders: texts are [B, 1], and the options have no defaults. Of
 speech, sounds of one length are merged; a voice is a number in the bundle's list or, in a second model, heard in a
-recording.
+recording. Of frames, requests with as many of them are merged.
 The configuration's fields: https://github.com/triton-inference-server/common, model_config.proto.
 """
 
@@ -67,7 +67,9 @@ def write_triton_repository(
     gpu = bundle.variant(variant).provider == "cuda"
     library = LIBRARY if bundle.tokenizer == "sentencepiece" else ""
     for one, model in models.items():
-        readme = _readme(one, library) + (_of_speech(bundle) if bundle.speech else "")
+        readme = _readme(one, library)
+        readme += _of_speech(bundle) if bundle.speech else ""
+        readme += _of_frames(bundle) if bundle.frames else ""
         _write(folder, one, model, configuration(model, one, gpu=gpu, library=library), readme)
     return folder / name
 
@@ -220,4 +222,22 @@ def _of_speech(bundle: Bundle) -> str:
         f"A model whose name ends in `{HEARD}` takes `reference`, a recording of the voice at the same rate,",
         "instead of `speaker`; bundles that know voices by name only have none.",
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _of_frames(bundle: Bundle) -> str:
+    assert bundle.frames is not None
+    lines = [
+        "",
+        f"`frames` are [T, {bundle.frames.features}], at most {bundle.frames.longest} of them; requests with as many are merged,",
+        "so pad what you can and give `lengths`. `noise_scale` 0, `seed` 0 and `sample` 0 are the usual values.",
+    ]
+    if bundle.labels:
+        lines += [
+            "`label` is one of the numbers below, and `target` the one to write under, or -1 for `label`.",
+            "",
+            "| label | name |",
+            "|---|---|",
+            *(f"| {number} | {name} |" for number, name in enumerate(bundle.labels)),
+        ]
     return "\n".join(lines) + "\n"

@@ -35,7 +35,8 @@ def export(argv: list[str]) -> None:
 
         seqvae export RUN BUNDLE writes a folder with one ONNX file per variant that takes text and
         writes text, the parts it is made of, the tokenizer, and a comparison with PyTorch. A
-        variant that deviates too far is refused and nothing is written.
+        variant that deviates too far is refused and nothing is written. Of a run on speech or on
+        frames of numbers, sound or frames go in and come out.
 
         seqvae export --triton-repo DIR BUNDLE adds a bundle to a model repository of Triton
         Inference Server; with RUN BUNDLE both are written.
@@ -71,13 +72,20 @@ def export(argv: list[str]) -> None:
 
             columns, run, out = COLUMNS, paths[0], paths[1]
             kind = kind_of(run)
-            if kind == "frames":
-                raise UserError(
-                    f"{run} is a run on frames, of which there are no bundles: use it from Python, "
-                    "seqvae.load(RUN).encode and decode"
-                )
             with _Bar() as bar:
-                if kind == "speech":
+                if kind == "frames":
+                    from seqvae.export.frames_export import export_frames_run
+                    from seqvae.export.frames_verify import COLUMNS as columns
+
+                    bundle = export_frames_run(
+                        run,
+                        out,
+                        opset=opset,
+                        which=which,
+                        overwrite=overwrite,
+                        progress=bar.show,
+                    )
+                elif kind == "speech":
                     from seqvae.export.speech_export import export_speech_run
                     from seqvae.export.speech_verify import COLUMNS as columns
 

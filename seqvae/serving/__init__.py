@@ -9,7 +9,8 @@
     print(engine.sample(3))
     print(engine.score(["mat the on cat"])[0].nll_iw)
 
-`Converter("speech.bundle").convert("talk.wav", voice="mary")` does the same for speech.
+`Converter("speech.bundle").convert("talk.wav", voice="mary")` does the same for speech, and
+`FramesEngine("digits.bundle").reconstruct(frames)` for frames of numbers.
 
 Names are imported on first use.
 """
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from seqvae.serving.converter import Converter as Converter
     from seqvae.serving.engine import Engine as Engine
+    from seqvae.serving.frames import FramesEngine as FramesEngine
     from seqvae.serving.options import Options as Options
     from seqvae.serving.options import Row as Row
     from seqvae.serving.results import Candidate as Candidate
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Converter": "seqvae.serving.converter",
     "Engine": "seqvae.serving.engine",
+    "FramesEngine": "seqvae.serving.frames",
     "Options": "seqvae.serving.options",
     "Row": "seqvae.serving.options",
     "Candidate": "seqvae.serving.results",
@@ -43,6 +46,7 @@ __all__ = [
     "Candidate",
     "Converter",
     "Engine",
+    "FramesEngine",
     "Options",
     "Paraphrase",
     "Piece",

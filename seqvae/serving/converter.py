@@ -44,7 +44,7 @@ class Converter:
         rate: samples per second of what comes out, Hz.
 
     Raises:
-        UserError: the bundle is damaged or of text, an argument is wrong, or a package is missing.
+        UserError: the bundle is damaged or of something else, an argument is wrong, or a package is missing.
     """
 
     def __init__(
@@ -59,8 +59,9 @@ class Converter:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=verify)
         facts = self.bundle.speech
         if facts is None:
+            other = "FramesEngine" if self.bundle.kind == "frames" else "Engine"
             raise UserError(
-                f"{self.bundle.path} is a bundle of text; use seqvae.serving.Engine for it"
+                f"{self.bundle.path} is a bundle of {self.bundle.kind}; use seqvae.serving.{other} for it"
             )
         import_soundfile()
         self._voices = Voices(facts, read_voices(self.bundle))

@@ -46,7 +46,7 @@ class Engine:
             `seqvae.serving.captured`.
 
     Raises:
-        UserError: the bundle is damaged, an argument is wrong, or a package is missing.
+        UserError: the bundle is damaged or of something else, an argument is wrong, or a package is missing.
     """
 
     def __init__(
@@ -61,6 +61,11 @@ class Engine:
         cuda_graphs: bool = False,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle, verify=verify)
+        if self.bundle.kind != "text":
+            other = "Converter" if self.bundle.kind == "speech" else "FramesEngine"
+            raise UserError(
+                f"{self.bundle.path} is a bundle of {self.bundle.kind}; use seqvae.serving.{other} for it"
+            )
         self.provider = runtime.resolve(provider)
         self.variant = self._choose(variant)
         parts = self.bundle.variant(self.variant).parts
