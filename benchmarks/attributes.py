@@ -157,7 +157,8 @@ def _switched(model: TextModel, corpus: Corpus, limit: int) -> dict[str, Any]:
     labels, known = store.labels, store.attributes
     assert labels is not None and known is not None
     statement = model.labels.index("statement")
-    rows = [row for row in range(len(store)) if labels[row] == statement][:limit]
+    short = store.lengths <= model.max_pieces
+    rows = [row for row in range(len(store)) if labels[row] == statement and short[row]][:limit]
     texts = [corpus.tokenizer.decode(store.tokens(row).tolist()) for row in rows]
     by_length: dict[int, list[int]] = {}
     for place, row in enumerate(rows):
