@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -9,20 +10,20 @@ from torch import Tensor, nn
 from seqvae.batch import Batch, unpadded
 from seqvae.conditioning import Conditioning
 from seqvae.data.text import BLANK
-from seqvae.decoders import Decoder, FrameDecoder, SeriesDecoder
+from seqvae.decoders import Decoder, FrameDecoder
 from seqvae.encoders import PitchReader
 from seqvae.latent import CONTENT, LEVEL, PITCH, Latent
+from seqvae.latent_model import LatentModel
 from seqvae.likelihoods import FrameLikelihood, Likelihood
-from seqvae.nn.weighted_gradient import weighted_gradient
-from seqvae.objectives import Gradient, Terms, latents_of
+from seqvae.objectives import Gradient, Terms
 from seqvae.objectives.bag_of_words import BAG_OF_WORDS, BagOfWords
-from seqvae.objectives.crossed import crossed_of
 from seqvae.objectives.fraternal import FRATERNAL, disagreement
 from seqvae.objectives.refine import Refine, negative_elbo_by_row
 from seqvae.posteriors import Posterior
 
 
-class SequenceVAE(nn.Module):
+@final
+class SequenceVAE(LatentModel):
     """A variational autoencoder over sequences; variants are the values it is made of.
 
     With a `Decoder` it writes tokens one after the other, given their own past and one vector. With a
@@ -46,10 +47,12 @@ class SequenceVAE(nn.Module):
         bag_of_words: of a text model; this and the next two: see `seqvae.config.Model`.
     """
 
+    decoder: Decoder | FrameDecoder
+
     def __init__(
         self,
         latent: Latent | None,
-        decoder: Decoder | FrameDecoder | SeriesDecoder,
+        decoder: Decoder | FrameDecoder,
         likelihood: Likelihood,
         *,
         word_dropout: float = 0.0,
@@ -79,16 +82,12 @@ class SequenceVAE(nn.Module):
 
     @property
     def levels(self) -> dict[str, Latent]:
-        """All latent levels by name, from the top down."""
+        """See `LatentModel.levels`."""
         top = {} if self.latent is None else {self.name: self.latent}
         return {**top, **self.lower}  # type: ignore[dict-item]
 
     def encode(self, batch: Batch) -> Posterior:
-        """q(z | x) of the top level for every sequence.
-
-        Raises:
-            ValueError: the model has no such level.
-        """
+        """See `LatentModel.encode`."""
         summary = self.summarise(batch.encoder_values, batch.encoder_lengths)
         if self.conditioning is not None:
             summary = self.conditioning.summary(summary, batch)
@@ -96,7 +95,7 @@ class SequenceVAE(nn.Module):
         return posterior
 
     def refined(self, batch: Batch, draw: Callable[[Posterior], Tensor]) -> Posterior:
-        """`encode`, and the steps of `refine`, on the samples [1, B, D] that `draw` takes of a posterior."""
+        """See `LatentModel.refined`."""
         posterior = self.encode(batch)
         if self.refine is None:
             return posterior
@@ -112,12 +111,6 @@ class SequenceVAE(nn.Module):
         latent = self.need_latent()
         summary: Tensor = latent.encoder(self._embedded(latent, values), lengths)
         return summary
-
-    def need_latent(self) -> Latent:
-        """The top level, or a `ValueError` when this is a plain language model."""
-        if self.latent is None:
-            raise ValueError("this model has no latent (it was trained with latent none)")
-        return self.latent
 
     def need_token_decoder(self) -> Decoder:
         """The decoder that writes step by step, or a `TypeError` when this is a speech model."""
@@ -200,13 +193,7 @@ class SequenceVAE(nn.Module):
     def reconstruction(
         self, batch: Batch, z: Tensor | None, lower: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """-log p(x | z) in nats, shape [S, B].
-
-        Args:
-            batch: sequences.
-            z: samples of the top level, [S, B, D]; None where there is none.
-            lower: samples of the levels below by name, [S, B, T', D].
-        """
+        """See `LatentModel.reconstruction`."""
         if lower:
             lengths = unpadded(batch.values, batch.lengths)
             return self._frame_reconstruction(batch, z, lower[CONTENT], lengths)
@@ -249,17 +236,7 @@ class SequenceVAE(nn.Module):
         aggregate: bool = False,
         crossed: bool = False,
     ) -> Terms:
-        """The terms that objectives weigh.
-
-        Args:
-            batch: sequences.
-            seed: 1-element int64 tensor that fixes the noise of z.
-            samples: S, samples of z for each sequence.
-            gradient: how the encoder of a text model learns from the weights of its samples; None: it
-                does not.
-            aggregate: whether samples of posteriors and prior are wanted; of text models.
-            crossed: whether the densities of each z given every x of the batch are, all Gaussian.
-        """
+        """See `LatentModel.forward`; of speech without what comes after `samples`."""
         if self.lower:
             return self._frame_terms(batch, seed, samples)
         if self.latent is None:
@@ -269,24 +246,9 @@ class SequenceVAE(nn.Module):
         prior = self.latent.prior
         if self.conditioning is not None:
             prior = self.conditioning.expected(prior, batch.labels, batch.attributes)
-        z, kl = prior.sample_posterior(posterior, seed, samples)
-        path, log_ratio, drawn = None, None, z
-        if gradient == "dreg":
-            z, path = weighted_gradient(z)
-        if samples > 1 or gradient is not None:
-            log_ratio = self.latent.log_ratio(
-                posterior, z, prior, score=gradient in (None, "naive")
-            )
-        reconstruction, penalties, auxiliary = self._written(batch, z, drawn)
-        return Terms(
-            reconstruction,
-            self.latent.by_level(self.name, kl),
-            log_ratio,
-            penalties=penalties,
-            auxiliary=auxiliary,
-            path=path,
-            latents=latents_of(posterior, prior, z, seed) if aggregate else None,
-            crossed=crossed_of(posterior, z) if crossed else None,
+        write = partial(self._written, batch)
+        return self._terms(
+            self.name, posterior, prior, write, seed, samples, gradient, aggregate, crossed
         )
 
     def _embedded(self, latent: Latent, values: Tensor) -> Tensor:

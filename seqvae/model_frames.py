@@ -1,6 +1,6 @@
 """`FramesVAE`: one latent vector for a sequence of frames of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import final
 
 import torch
@@ -8,14 +8,15 @@ from torch import Tensor, nn
 
 from seqvae.batch import Batch
 from seqvae.decoders import SeriesDecoder, StepSeries
-from seqvae.latent import Latent
+from seqvae.latent import LEVEL, Latent
+from seqvae.latent_model import LatentModel
 from seqvae.likelihoods import FrameLikelihood
-from seqvae.model import SequenceVAE
+from seqvae.objectives import Gradient, Terms
 from seqvae.posteriors import Posterior
 
 
 @final
-class FramesVAE(SequenceVAE):
+class FramesVAE(LatentModel):
     """A variational autoencoder over sequences of frames, with one vector for the whole sequence.
 
     With labels it is conditional (Sohn et al. 2015, "Learning Structured Output Representation using Deep
@@ -42,24 +43,36 @@ class FramesVAE(SequenceVAE):
         frame_dropout: float = 0.0,
         labels: nn.Embedding | None = None,
     ) -> None:
-        super().__init__(latent, decoder, likelihood, word_dropout=frame_dropout, labels=labels)
+        super().__init__()
+        self.latent, self.decoder, self.likelihood = latent, decoder, likelihood
+        self.word_dropout, self.refine = frame_dropout, None
+        self.labels = labels
         self.told: nn.Linear | None = None
         if labels is not None and latent is not None:
             self.told = nn.Linear(labels.embedding_dim, latent.encoder.width)
 
+    @property
+    def levels(self) -> dict[str, Latent]:
+        """See `LatentModel.levels`."""
+        return {} if self.latent is None else {LEVEL: self.latent}
+
     def encode(self, batch: Batch) -> Posterior:
-        """See `SequenceVAE.encode`; given the label too where the model has labels."""
+        """See `LatentModel.encode`; given the label too where the model has labels."""
         latent = self.need_latent()
-        summary = self.summarise(batch.encoder_values, batch.encoder_lengths)
+        summary = latent.encoder(self.likelihood.embed(batch.encoder_values), batch.encoder_lengths)
         if self.told is not None:
             summary = summary + self.told(self._label_vectors(batch.labels))
         posterior: Posterior = latent.posterior(summary)
         return posterior
 
+    def refined(self, batch: Batch, draw: Callable[[Posterior], Tensor]) -> Posterior:
+        """See `LatentModel.refined`; there are no steps."""
+        return self.encode(batch)
+
     def reconstruction(
         self, batch: Batch, z: Tensor | None, lower: Mapping[str, Tensor] | None = None
     ) -> Tensor:
-        """See `SequenceVAE.reconstruction`; there are no levels below."""
+        """See `LatentModel.reconstruction`; there are no levels below."""
         samples = 1 if z is None else len(z)
         values = batch.values.repeat(samples, 1, 1)
         lengths = batch.lengths.repeat(samples)
@@ -67,6 +80,30 @@ class FramesVAE(SequenceVAE):
         flat = None if z is None else z.flatten(0, 1)
         states = self.states(values, lengths, flat, labels)
         return self.likelihood.nll(states, values, lengths).view(samples, -1)
+
+    def forward(
+        self,
+        batch: Batch,
+        seed: Tensor,
+        samples: int = 1,
+        gradient: Gradient | None = None,
+        aggregate: bool = False,
+        crossed: bool = False,
+    ) -> Terms:
+        """See `LatentModel.forward`."""
+        if self.latent is None:
+            return Terms(self.reconstruction(batch, None))
+        return self._terms(
+            LEVEL,
+            self.encode(batch),
+            self.latent.prior,
+            lambda z, drawn: (self.reconstruction(batch, z), {}, {}),
+            seed,
+            samples,
+            gradient,
+            aggregate,
+            crossed,
+        )
 
     def states(
         self, values: Tensor, lengths: Tensor, z: Tensor | None, labels: Tensor | None = None

@@ -35,7 +35,15 @@ LAYERS = [
         "vocoders",
     },
     {
-        *("objectives", "conditioning", "latent", "model", "model_frames", "given_model"),
+        *(
+            "objectives",
+            "conditioning",
+            "latent",
+            "latent_model",
+            "model",
+            "model_frames",
+            "given_model",
+        ),
         *(
             "config",
             "config_json",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqvae.batch import Batch
 from seqvae.evaluation.likelihood import elbo, evaluating, sequence_seeds
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 from seqvae.ops import gaussian_latent, uniform
 from seqvae.posteriors import FrameGaussian, Posterior
 from seqvae.posteriors.gaussian import DiagonalGaussian
@@ -208,7 +208,7 @@ def mi_batch(
     return sum(values) / len(values), math.log(batch)
 
 
-def prior_reconstruction(model: SequenceVAE, batch: Batch, seed: int = 0) -> Tensor:
+def prior_reconstruction(model: LatentModel, batch: Batch, seed: int = 0) -> Tensor:
     """-log p(x | z) in nats with z from the prior instead of the posterior, shape [B].
 
     Raises:
@@ -222,7 +222,7 @@ def prior_reconstruction(model: SequenceVAE, batch: Batch, seed: int = 0) -> Ten
         return model.reconstruction(batch, z[None])[0]
 
 
-def prior_gap(model: SequenceVAE, batches: Iterable[Batch], seed: int = 0) -> float:
+def prior_gap(model: LatentModel, batches: Iterable[Batch], seed: int = 0) -> float:
     """Nats per sequence that the decoder loses when z says nothing about the sequence.
 
     Reconstruction with z from the prior minus with z from the posterior. Zero: the decoder ignores z.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from seqvae.batch import Batch
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 from seqvae.posteriors import Posterior
 from seqvae.posteriors.gaussian import DiagonalGaussian
 from seqvae.priors import Prior
@@ -65,7 +65,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def elbo(model: SequenceVAE, batch: Batch, seed: int = 0) -> Elbo:
+def elbo(model: LatentModel, batch: Batch, seed: int = 0) -> Elbo:
     """The ELBO of each sequence with one sample of z (exact when the model has no latent).
 
     Args:
@@ -84,7 +84,7 @@ def elbo(model: SequenceVAE, batch: Batch, seed: int = 0) -> Elbo:
 
 
 def importance_weighted(
-    model: SequenceVAE,
+    model: LatentModel,
     batch: Batch,
     samples: int = 500,
     seed: int = 0,
@@ -122,7 +122,7 @@ def importance_weighted(
 
 def importance_weighted_under(
     priors: Sequence[Prior],
-    model: SequenceVAE,
+    model: LatentModel,
     batch: Batch,
     samples: int = 500,
     seed: int = 0,
@@ -202,7 +202,7 @@ def sequence_seeds(batch: Batch, seed: int, stream: str) -> list[int]:
     return seeds
 
 
-def _refined(model: SequenceVAE, batch: Batch, seed: int) -> Posterior:
+def _refined(model: LatentModel, batch: Batch, seed: int) -> Posterior:
     """The posteriors that the bounds are of, refined where the model does so, on noise of their own."""
     if model.refine is None:
         return model.encode(batch)
@@ -239,7 +239,7 @@ def _chunk_tokens(batch: Batch) -> int:
     return CHUNK_TOKENS if batch.values.device.type == "cpu" else GPU_CHUNK_TOKENS
 
 
-def _exact(model: SequenceVAE, batch: Batch, chunk_tokens: int) -> Tensor:
+def _exact(model: LatentModel, batch: Batch, chunk_tokens: int) -> Tensor:
     parts = [_rows(batch, rows) for rows in _groups(batch, chunk_tokens)]
     return torch.cat([model.reconstruction(part, None)[0] for part in parts])
 

@@ -6,7 +6,7 @@ import torch
 
 from seqvae.data.frames.store import FramesStore
 from seqvae.frames_batch import frames_batches
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 from seqvae.training.latent_validation import LatentSums, in_words
 from seqvae.training.validation import Validation
 
@@ -36,7 +36,7 @@ class FramesValidation(Validation):
         self.features = store.features
         self.batches = [part.to(device) for part in frames_batches(store, limit, batch)]
 
-    def measure(self, model: SequenceVAE) -> dict[str, Any]:
+    def measure(self, model: LatentModel) -> dict[str, Any]:
         """See `Validation.measure`; nats per sequence, `bound_dimension` those per number of it."""
         numbers = self.features * sum(int(batch.lengths.sum()) for batch in self.batches)
         sums = LatentSums()

@@ -8,7 +8,7 @@ from seqvae.evaluation.collapse import Aggregate, prior_reconstruction
 from seqvae.evaluation.levels import by_level, level_kls
 from seqvae.evaluation.likelihood import elbo, importance_weighted
 from seqvae.evaluation.prior_match import prior_mmd
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 
 BOUND_SAMPLES = 8
 """For the bound that picks the best weights: ln 8 = 2.1 nats tighter than the ELBO at most."""
@@ -22,7 +22,7 @@ class LatentSums:
         self._reconstruction = self._from_prior = 0.0
         self._aggregate = Aggregate()
 
-    def add(self, model: SequenceVAE, batch: Batch) -> None:
+    def add(self, model: LatentModel, batch: Batch) -> None:
         """Measure a batch."""
         self._count += batch.size
         self.bound += float(importance_weighted(model, batch, BOUND_SAMPLES).double().sum())
@@ -34,7 +34,7 @@ class LatentSums:
         self._reconstruction += float(one.reconstruction.double().sum())
         self._from_prior += float(prior_reconstruction(model, batch).double().sum())
 
-    def figures(self, model: SequenceVAE, *, mmd: bool) -> dict[str, Any]:
+    def figures(self, model: LatentModel, *, mmd: bool) -> dict[str, Any]:
         """Nats per sequence, `kl_dimensions` the D dimensions' own KLs; `bound` alone without a latent.
 
         Args:

@@ -14,7 +14,7 @@ from seqvae.data.folder import Modality
 from seqvae.data.speech.mel_settings import MelSettings
 from seqvae.data.text import Tokenizer
 from seqvae.errors import UserError
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 from seqvae.training.checkpoint import read_checkpoint, recover
 from seqvae.training.fit_prior import read_fitted
 
@@ -194,7 +194,7 @@ def _read(path: Path, which: str, device: str) -> tuple[dict[str, Tensor], dict[
     return tensors.get("model", {}), state
 
 
-def _fill(model: SequenceVAE, tensors: dict[str, Tensor], folder: Path) -> None:
+def _fill(model: LatentModel, tensors: dict[str, Tensor], folder: Path) -> None:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

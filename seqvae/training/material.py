@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from seqvae.batch import Batch
 from seqvae.data.storage import LongArray
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 from seqvae.objectives import Loss
 from seqvae.training.guard import Guard, Mode
 from seqvae.training.validation import Validation
@@ -47,11 +47,11 @@ class Material(ABC):
         """
 
     @abstractmethod
-    def build(self) -> SequenceVAE:
+    def build(self) -> LatentModel:
         """The run's model with new weights."""
 
     @abstractmethod
-    def fresh_decoder(self, model: SequenceVAE) -> nn.Module:
+    def fresh_decoder(self, model: LatentModel) -> nn.Module:
         """A decoder like that of `model` with new weights."""
 
     @property

@@ -14,8 +14,9 @@ from seqvae.data.frames.noise import corrupt_frames
 from seqvae.data.storage import LongArray
 from seqvae.errors import UserError
 from seqvae.frames_batch import frames_batch
+from seqvae.latent_model import LatentModel
 from seqvae.likelihoods import Bernoulli
-from seqvae.model import SequenceVAE
+from seqvae.model_frames import FramesVAE
 from seqvae.objectives import TextObjectiveChoice
 from seqvae.training.distributed import Process
 from seqvae.training.frames_guard import FramesGuard
@@ -94,7 +95,7 @@ class FramesMaterial(Material):
     def furnish(self, run: Path) -> None:
         """See `Material.furnish`; statistics stand among the weights, the rest in config.json."""
 
-    def build(self) -> SequenceVAE:
+    def build(self) -> FramesVAE:
         """See `Material.build`."""
         return self.networks.build(
             self.corpus.features,
@@ -105,7 +106,7 @@ class FramesMaterial(Material):
             latent=self.experiment.latent == "vae",
         )
 
-    def fresh_decoder(self, model: SequenceVAE) -> nn.Module:
+    def fresh_decoder(self, model: LatentModel) -> nn.Module:
         """See `Material.fresh_decoder`."""
         return self.build().decoder
 

@@ -21,6 +21,7 @@ from seqvae.data.speech.store import SpeechStore
 from seqvae.data.storage import LongArray
 from seqvae.errors import UserError
 from seqvae.latent import STYLE
+from seqvae.latent_model import LatentModel
 from seqvae.model import SequenceVAE
 from seqvae.nn.mel import MelSpectrogram
 from seqvae.nn.warp import warp_mels
@@ -96,7 +97,7 @@ class SpeechMaterial(Material):
             items=len(self.store),
         )
 
-    def fresh_decoder(self, model: SequenceVAE) -> nn.Module:
+    def fresh_decoder(self, model: LatentModel) -> nn.Module:
         """See `Material.fresh_decoder`."""
         return self.build().decoder
 

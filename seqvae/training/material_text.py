@@ -12,6 +12,7 @@ from seqvae.data.loader import Loader
 from seqvae.data.noise import corrupt
 from seqvae.data.storage import LongArray
 from seqvae.errors import UserError
+from seqvae.latent_model import LatentModel
 from seqvae.model import SequenceVAE
 from seqvae.objectives import LevelRates
 from seqvae.objectives.pairs import check_processes
@@ -94,7 +95,7 @@ class TextMaterial(Material):
             attributes=self.corpus.attributes,
         )
 
-    def fresh_decoder(self, model: SequenceVAE) -> nn.Module:
+    def fresh_decoder(self, model: LatentModel) -> nn.Module:
         """See `Material.fresh_decoder`."""
         dimension = model.latent.dimension if model.latent else None
         return self.networks.build_decoder(dimension)

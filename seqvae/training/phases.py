@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from seqvae.config import Training
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 from seqvae.objectives import Elbo, Importance, Objective
 from seqvae.schedules import Constant
 
@@ -23,7 +23,7 @@ class Phases:
         model: what is trained.
     """
 
-    def __init__(self, config: Training, model: SequenceVAE) -> None:
+    def __init__(self, config: Training, model: LatentModel) -> None:
         self.config, self.model = config, model
         active = bool(model.levels)
         self.autoencoder_until = config.autoencoder if active else 0.0

@@ -16,6 +16,7 @@ from seqvae.evaluation.collapse import active_units, mutual_information
 from seqvae.evaluation.leak import speaker_leak
 from seqvae.evaluation.likelihood import evaluating
 from seqvae.latent import CONTENT, STYLE
+from seqvae.latent_model import LatentModel
 from seqvae.model import SequenceVAE
 from seqvae.posteriors import FrameGaussian, Posterior
 from seqvae.posteriors.gaussian import DiagonalGaussian
@@ -64,12 +65,13 @@ class SpeechValidation(Validation):
             for one in recordings
         ]
 
-    def measure(self, model: SequenceVAE) -> dict[str, Any]:
+    def measure(self, model: LatentModel) -> dict[str, Any]:
         """See `Validation.measure`; nats per recording unless the name says otherwise.
 
         Pitch is read from the frames, as in use. `..._frame` are nats per frame, `l1` is the mean
         absolute error of natural log-mel bins written from posterior means.
         """
+        assert isinstance(model, SequenceVAE)
         sums: dict[str, float] = {}
         level_means = _Levels()
         with evaluating(model):

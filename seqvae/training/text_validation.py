@@ -10,6 +10,7 @@ from seqvae.batch import Batch
 from seqvae.data.loader import Loader
 from seqvae.data.storage import SequenceStore
 from seqvae.given_model import by_known
+from seqvae.latent_model import LatentModel
 from seqvae.model import SequenceVAE
 from seqvae.training.latent_validation import LatentSums, in_words
 from seqvae.training.validation import Validation
@@ -56,8 +57,9 @@ class TextValidation(Validation):
             if len(chosen):
                 self.batches.append(Batch.from_raw(loader.collate(chosen)).to(device))
 
-    def measure(self, model: SequenceVAE) -> dict[str, Any]:
+    def measure(self, model: LatentModel) -> dict[str, Any]:
         """See `Validation.measure`; nats per sequence, `kl_dimensions` the D dimensions' own KLs."""
+        assert isinstance(model, SequenceVAE)
         tokens = sum(int(batch.predicted_tokens) for batch in self.batches)
         sums = LatentSums()
         for network, batch in (one for each in self.batches for one in by_known(model, each)):

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from seqvae.model import SequenceVAE
+from seqvae.latent_model import LatentModel
 from seqvae.objectives import LevelRates, ObjectiveChoice, RateTarget
 
 # Part of the wanted rate by which that of the best weights may differ.
@@ -17,7 +17,7 @@ class Validation(ABC):
     """Which number is least for the best weights."""
 
     @abstractmethod
-    def measure(self, model: SequenceVAE) -> dict[str, Any]:
+    def measure(self, model: LatentModel) -> dict[str, Any]:
         """Numbers and lists of numbers by name; `criterion` among them."""
 
     @abstractmethod
