@@ -70,8 +70,11 @@ def _rewrite(argv: list[str], name: str, what: str) -> None:
         sequences: tyro.conf.Positional[Path],
         out: Path,
         labels: Path | None = None,
+        target: str | None = None,
         limit: int = 20,
+        noise_scale: float = 0.0,
         draw: bool = False,
+        seed: int = 0,
         device: str = "cpu",
     ) -> None:
         """See `what`.
@@ -82,8 +85,12 @@ def _rewrite(argv: list[str], name: str, what: str) -> None:
                 binary as the corpus was.
             out: .png for a picture, given sequences over written ones; .npy or .npz for the numbers.
             labels: of a conditional run, .npy or idx with each one's label.
+            target: of a conditional run, the label under which all are written: the same hand, another digit;
+                by default each one's own.
             limit: most of them, the first.
+            noise_scale: 0 writes from the posterior means, 1 from samples of the posterior.
             draw: draw each number from what the model expects, instead of its mean.
+            seed: of everything random.
             device: where to compute.
         """
         model = load_frames(run, device=device)
@@ -93,7 +100,15 @@ def _rewrite(argv: list[str], name: str, what: str) -> None:
                 f"{run}: was trained without noise, so it repairs nothing; train one with --model.noise.gaussian "
                 "0.5, or use reconstruct"
             )
-        _write(model, out, model.reconstruct(given, names, draw=draw), given)
+        written = model.reconstruct(
+            given,
+            names,
+            targets=None if target is None else [target] * len(given),
+            noise_scale=noise_scale,
+            draw=draw,
+            seed=seed,
+        )
+        _write(model, out, written, given)
 
     tyro.cli(command, args=argv, prog=f"seqvae {name}", description=what)
 

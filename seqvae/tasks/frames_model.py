@@ -15,6 +15,7 @@ from seqvae.errors import UserError
 from seqvae.evaluation.likelihood import elbo, importance_weighted
 from seqvae.model_frames import FramesVAE
 from seqvae.ops import uniform
+from seqvae.posteriors.posterior import Posterior, joined
 from seqvae.tasks.interpolate import between
 
 # Sequences of one batch.
@@ -131,10 +132,7 @@ class FramesModel:
             UserError: see `batch`, or the model has no latent.
         """
         self._need_latent("encode")
-        means = [
-            self.model.encode(part).mean for part in self._parts(self.batch(sequences, labels))
-        ]
-        found: Floats = torch.cat(means).cpu().numpy()
+        found: Floats = self._posterior(self.batch(sequences, labels)).mean.cpu().numpy()
         return found
 
     def decode(
@@ -237,16 +235,36 @@ class FramesModel:
         sequences: Many,
         labels: Sequence[str] | None = None,
         *,
+        targets: Sequence[str] | None = None,
+        noise_scale: float = 0.0,
         draw: bool = False,
         seed: int = 0,
     ) -> list[Floats]:
-        """The sequences written again from their posterior means; of a denoiser, repaired.
+        """The sequences written again from what was understood of them; of a denoiser, repaired.
+
+        Args:
+            sequences: one or more.
+            labels: see `batch`.
+            targets: of a conditional model, name of the label under which each is written; None: its own.
+            noise_scale: 0 writes from the posterior means, 1 from samples of the posterior.
+            draw: see `decode`.
+            seed: of the samples and of what is drawn.
 
         Raises:
-            UserError: see `batch`, or the model has no latent.
+            UserError: see `batch`, the model has no latent or knows no labels, or `noise_scale` is below 0.
         """
+        self._need_latent("reconstruct")
+        if not noise_scale >= 0:
+            raise UserError(f"reconstruct: noise_scale must be 0 or more, got {noise_scale}")
+        if targets is not None and not self.conditional:
+            raise UserError("reconstruct: this model knows no labels; leave the targets out")
+        with torch.inference_mode():
+            posterior = self._posterior(self.batch(sequences, labels))
+            key = torch.tensor([seed], device=self.device)
+            z = posterior.sample(key, 1, noise_scale)[0] if noise_scale else posterior.mean
         lengths = [len(values) for values in sequences]
-        return self.decode(self.encode(sequences, labels), lengths, labels, draw=draw, seed=seed)
+        written_as = labels if targets is None else targets
+        return self.decode(z.cpu().numpy(), lengths, written_as, draw=draw, seed=seed)
 
     def interpolate(
         self, first: Floats, last: Floats, steps: int = 8, labels: Sequence[str] | None = None
@@ -306,6 +324,9 @@ class FramesModel:
             ]
             squared = np.array(errors, np.float32)
         return FramesScores(nats[0], nats[1], nats[2], squared)
+
+    def _posterior(self, batch: Batch) -> Posterior:
+        return joined([self.model.encode(part) for part in self._parts(batch)])
 
     def _parts(self, batch: Batch) -> list[Batch]:
         parts = []

@@ -45,6 +45,21 @@ def test_it_says_what_it_is(exported: tuple[FramesModel, Bundle]) -> None:
     assert context.get_variant_names("model") == ["cpu-fp32"]
 
 
+def test_what_its_readme_says_runs(
+    exported: tuple[FramesModel, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, bundle = exported
+    monkeypatch.chdir(bundle.path)
+    readme = Path("README.md").read_text(encoding="utf-8")
+    known: dict[str, Any] = {}
+    for block in readme.split("```python\n")[1:]:
+        exec(block.split("```")[0].replace("this folder", "."), known)  # noqa: S102
+    assert [len(one) for one in known["again"]] == [7, 3] and len(known["new"]) == 5
+    zeros = np.zeros((2, LONGEST, FEATURES))
+    wanted = np.stack(model.reconstruct(zeros, ["one"] * 2))
+    np.testing.assert_allclose(known["written"], wanted, atol=1e-5)
+
+
 def test_golden_sequences_are_what_pytorch_writes(exported: tuple[FramesModel, Bundle]) -> None:
     model, bundle = exported
     rows = read_sequences(bundle)

@@ -68,12 +68,16 @@ def test_read_under_one_label_and_written_under_another(
     lengths = [len(values) for values in given]
     switched = engine.reconstruct(given, labels, targets=targets)
     alike(switched, model.decode(model.encode(given, labels), lengths, targets))
+    alike(switched, model.reconstruct(given, labels, targets=targets))
     same = engine.reconstruct(given, labels, targets=labels)
     alike(same, engine.reconstruct(given, labels))
     assert all(np.abs(a - b).max() > 1e-3 for a, b in zip(switched, same, strict=True))
 
 
-def test_noise_is_of_the_posterior_and_its_seed(engine: FramesEngine) -> None:
+def test_noise_is_of_the_posterior_and_its_seed(model: FramesModel, engine: FramesEngine) -> None:
+    given, labels = sequences(COUNT), names(COUNT)
+    drawn = engine.reconstruct(given, labels, noise_scale=0.7, seed=-3)
+    alike(drawn, model.reconstruct(given, labels, noise_scale=0.7, seed=-3))
     (one,), label = sequences(1), ["two"]
     mean, log_variance = engine.posterior([one], label)
     given, labels = [one] * COUNT, label * COUNT

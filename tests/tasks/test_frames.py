@@ -74,6 +74,17 @@ def test_a_denoiser_brings_back_what_was_there(folder: Path, model: FramesModel)
     assert np.square(repaired - clean).mean() < 0.5 * np.square(noisy - clean).mean()
 
 
+def test_noise_is_around_what_was_understood(folder: Path, model: FramesModel) -> None:
+    given = of_kind(folder, 0)[:3]
+    plain = np.stack(model.reconstruct(given))
+    near, far = (
+        np.stack([model.reconstruct(given, noise_scale=scale, seed=seed) for seed in range(30)])
+        for scale in (0.1, 1.0)
+    )
+    assert 0 < near.std(0).mean() < 0.5 * far.std(0).mean()
+    assert np.abs(near.mean(0) - plain).mean() < 0.5 * np.abs(far - plain).mean()
+
+
 def test_a_walk_begins_and_ends_at_the_reconstructions(folder: Path, model: FramesModel) -> None:
     ends = of_kind(folder, 0)[:2]
     walk = model.interpolate(ends[0], ends[1], steps=5)
@@ -169,6 +180,11 @@ def replace_data(folder: Path, tmp_path: Path) -> Path:
         (["sample", "RUN", "--out", "x.npy", "--temperature", "0"], "temperature must be above 0"),
         (["interpolate", "RUN", "FEW", "--out", "x.npy", "--end", "12"], "has 12 sequences"),
         (["score", "RUN", "gone.npy"], "gone.npy: no such file"),
+        (["reconstruct", "RUN", "FEW", "--out", "x.npy", "--target", "1"], "knows no labels"),
+        (
+            ["reconstruct", "RUN", "FEW", "--out", "x.npy", "--noise-scale", "-1"],
+            "noise_scale must be 0 or more",
+        ),
         (["export", "RUN", "OUT", "--opset", "7"], "opset is 7; it must be 18 to 25"),
         (["fit-prior", "RUN"], "is a frames run"),
         (["paraphrase", "RUN", "a"], "is a frames run"),
