@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from seqvae.cli_said import Said
 from seqvae.errors import UserError
 from seqvae.tasks.decode import Decoding
 from seqvae.tasks.molecules.model import SAMPLING, MoleculeModel
@@ -35,6 +36,7 @@ def molecules(argv: list[str]) -> None:
 def _sample(
     run: tyro.conf.Positional[Path],
     n: int = 10,
+    label: Said = (),
     prior: Expected | None = None,
     device: str = "cpu",
     decoding: Annotated[Decoding, tyro.conf.arg(name="")] = SAMPLING,
@@ -44,11 +46,12 @@ def _sample(
     Args:
         run: a trained run.
         n: how many.
+        label: of a conditional run (prepared with --properties): NAME=VALUE, in a --label of its own, for each property.
         prior: the fitted one or the standard one; by default the fitted one where `seqvae fit-prior` left it.
         device: where to compute.
         decoding: how tokens are chosen.
     """
-    for text in MoleculeModel.load(run, prior, device).sample(n, decoding):
+    for text in MoleculeModel.load(run, prior, device, label).sample(n, decoding):
         print(text)
 
 

@@ -13,11 +13,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from seqvae.data.chemistry import canonical, chem
+from seqvae.data.attributes import NUMBER
+from seqvae.data.chemistry import canonical, chem, molecule
 from seqvae.data.corpus import Corpus
 from seqvae.data.lines import SkipReport
 from seqvae.data.moses import Part, moses_file
 from seqvae.data.prepare import prepare_text
+from seqvae.data.properties import BY_NAME, PropertyName
 from seqvae.data.readers import read_records
 from seqvae.data.records import Columns
 from seqvae.data.settings import PrepareText
@@ -31,6 +33,7 @@ SKIPPED = "skipped_molecules.jsonl"
 # Listed by name; the rest is only counted.
 _LISTED = 1000
 _LONGEST_LINE = 1 << 16
+_MOLECULE = "molecule"
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,10 @@ class PrepareMolecules:
 
     field: str = "SMILES"
     """Column of tables that has the molecules; a table with only one column needs no name."""
+
+    properties: tuple[PropertyName, ...] = ()
+    """Computed of each molecule, for a conditional model to be told (train --model.conditional, then --label logp=2.5):
+    logp, qed, sa (synthetic accessibility), weight in dalton."""
 
     canonicalise: bool = True
     """Respell every molecule rdkit's one way, so that two spellings of one molecule are duplicates."""
@@ -122,7 +129,9 @@ def prepare_molecules(config: PrepareMolecules, say: Callable[[str], None] = _to
         stage.mkdir(parents=True)
         facts = _respell(config, given, stage, say)
         tokenizer = train_molecule_tokenizer(
-            _lines(stage / "train.smi"), config.notation, config.vocab_size
+            _lines(stage / f"train{_kind(config)}", skip=bool(config.properties)),
+            config.notation,
+            config.vocab_size,
         )
         (stage / "tokenizer.model").write_bytes(tokenizer)
         text = json.dumps({"key": key, **facts}, indent=2, ensure_ascii=False)
@@ -171,7 +180,7 @@ def _respell(
     stage: Path,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Write SPLIT.smi with a usable molecule a line; returns what was read and left out."""
+    """Write a usable molecule a line, and its properties; returns what was read and left out."""
     left_out: Counter[str] = Counter()
     kept = {}
     with (stage / SKIPPED).open("w", encoding="utf-8") as listed:
@@ -185,7 +194,9 @@ def _respell(
         for split, files in given.items():
             limit = config.limit if split == "train" else None
             count = 0
-            with (stage / f"{split}.smi").open("w", encoding="utf-8") as out:
+            with (stage / f"{split}{_kind(config)}").open("w", encoding="utf-8") as out:
+                if config.properties:
+                    out.write("\t".join([_MOLECULE, *config.properties]) + "\n")
                 for source in files:
                     for line in islice(_usable(config, source, skip), limit and limit - count):
                         out.write(line + "\n")
@@ -239,22 +250,34 @@ def _written(config: PrepareMolecules, text: str) -> tuple[str | None, str]:
         tokens(line, config.notation)
     except ValueError:
         return None, "holds something that is no token"
-    return line, ""
+    if not config.properties:
+        return line, ""
+    mol = molecule(spelled)
+    numbers = [BY_NAME[name](mol) for name in config.properties]
+    return "\t".join([line, *(f"{number:.6g}" for number in numbers)]), ""
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _kind(config: PrepareMolecules) -> str:
+    """Ending of the staged files: molecules alone, or a table."""
+    return ".tsv" if config.properties else ".smi"
+
+
+def _lines(path: Path, skip: bool) -> Iterator[str]:
+    """The molecules of a staged file, without its header."""
     with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            yield line.rstrip("\n")
+        for line in islice(lines, int(skip), None):
+            yield line.rstrip("\n").partition("\t")[0]
 
 
 def _as_text(config: PrepareMolecules, stage: Path, given: dict[str, list[Source]]) -> PrepareText:
     def of(split: str) -> tuple[str, ...]:
-        return (str(stage / f"{split}.smi"),) if split in given else ()
+        return (str(stage / f"{split}{_kind(config)}"),) if split in given else ()
 
     return PrepareText(
         inputs=of("train"),
         out=config.out,
+        columns=(_MOLECULE,) if config.properties else (),
+        attributes=tuple(name + NUMBER for name in config.properties),
         tokenizer=stage / "tokenizer.model",
         max_length=config.max_length,
         valid=config.valid,

@@ -148,3 +148,25 @@ def test_selfies_and_back(tmp_path: Path) -> None:
     assert to_smiles(["[nonsense"], "selfies") == [""]
     config = PrepareMolecules((str(_written(tmp_path)),), tmp_path / "corpus", notation="selfies")
     assert notation_of(prepare_molecules(config).tokenizer) == "selfies"
+
+
+def test_properties_are_what_a_model_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("rdkit")
+    from seqvae.data.chemistry import molecule
+    from seqvae.data.molecules import PrepareMolecules, prepare_molecules
+    from seqvae.data.properties import logp, weight
+
+    config = PrepareMolecules(
+        (str(_written(tmp_path)),), tmp_path / "corpus", properties=("logp", "weight")
+    )
+    corpus = prepare_molecules(config)
+    assert [one.name for one in corpus.attributes] == ["logp", "weight"]
+    assert all(one.is_number for one in corpus.attributes)
+    store = corpus.split("train")
+    assert store.attributes is not None
+    for row in range(len(store)):
+        mol = molecule(corpus.tokenizer.decode(store.tokens(row).tolist()))
+        assert store.attributes[row].tolist() == pytest.approx([logp(mol), weight(mol)], rel=1e-5)
+    plain = prepare_molecules(PrepareMolecules(config.inputs, tmp_path / "plain"))
+    assert plain.tokenizer.model == corpus.tokenizer.model
+    assert len(plain.split("train")) == len(store)

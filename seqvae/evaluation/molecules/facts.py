@@ -12,11 +12,12 @@ import numpy as np
 from tqdm import tqdm
 
 from seqvae.data.chemistry import chem, molecule, rdkit
+from seqvae.data.properties import BY_NAME, accessibility, logp, qed, weight
 from seqvae.evaluation.molecules.filters import passes
 
 BITS = 1024
 """Of a fingerprint."""
-PROPERTIES = ("logp", "sa", "qed", "weight")
+PROPERTIES = tuple(BY_NAME)
 _CHUNK = 200
 
 
@@ -66,15 +67,8 @@ def facts_of(smiles: str, *, filtered: bool = False) -> Facts | None:
 
 
 def properties(mol: Any) -> tuple[float, float, float, float]:  # noqa: ANN401
-    """logP (Wildman and Crippen 1999), synthetic accessibility 1 (easy) to 10 (Ertl and Schuffenhauer 2009), QED
-    0 to 1 (Bickerton et al. 2012), weight in dalton."""
-    accessibility = rdkit("Contrib.SA_Score.sascorer").calculateScore(mol)
-    return (
-        rdkit("Chem.Crippen").MolLogP(mol),
-        accessibility,
-        rdkit("Chem.QED").qed(mol),
-        rdkit("Chem.Descriptors").MolWt(mol),
-    )
+    """See `seqvae.data.properties`; in the order of PROPERTIES."""
+    return logp(mol), accessibility(mol), qed(mol), weight(mol)
 
 
 def fingerprint(mol: Any) -> "np.ndarray[Any, np.dtype[np.uint8]]":  # noqa: ANN401

@@ -35,14 +35,17 @@ class MoleculeModel:
 
     @staticmethod
     def load(
-        run: str | Path, prior: Expected | None = None, device: str = "cpu"
+        run: str | Path,
+        prior: Expected | None = None,
+        device: str = "cpu",
+        label: str | Sequence[str] | None = None,
     ) -> "MoleculeModel":
-        """A trained run.
+        """A trained run; of a conditional one, with `label` what is wanted, e.g. ("logp=2.5", "qed=0.9").
 
         Raises:
             UserError: it is none, or see `seqvae.training.load.load_text`.
         """
-        return MoleculeModel(load_text(run, device=device, prior=prior))
+        return MoleculeModel(load_text(run, device=device, prior=prior, label=label))
 
     def sample(self, n: int, decoding: Decoding = SAMPLING) -> Iterator[str]:
         """`n` new molecules with z from the prior, one after another; not all need be molecules.

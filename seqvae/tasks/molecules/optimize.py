@@ -8,7 +8,8 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from seqvae.data.chemistry import canonical, molecule, rdkit
+from seqvae.data.chemistry import canonical, molecule
+from seqvae.data.properties import accessibility, logp, qed
 from seqvae.errors import UserError
 from seqvae.evaluation.molecules.facts import fingerprint
 from seqvae.evaluation.molecules.sets import Packed
@@ -155,30 +156,18 @@ def tanimoto(a: Packed, b: Packed) -> float:
     return float(shared / either) if either else 1.0
 
 
-def _qed(mol: object) -> float:
-    return float(rdkit("Chem.QED").qed(mol))
-
-
-def _logp(mol: object) -> float:
-    return float(rdkit("Chem.Crippen").MolLogP(mol))
-
-
-def _accessibility(mol: object) -> float:
-    return float(rdkit("Contrib.SA_Score.sascorer").calculateScore(mol))
-
-
 def _penalized_logp(mol: object) -> float:
     """logP - SA - (size of the largest ring above 6), unnormalised (Gómez-Bombarelli et al. 2018)."""
     rings = mol.GetRingInfo().AtomRings()  # type: ignore[attr-defined]
     largest = max((len(ring) for ring in rings), default=0)
-    return _logp(mol) - _accessibility(mol) - max(0, largest - 6)
+    return logp(mol) - accessibility(mol) - max(0, largest - 6)
 
 
 JUDGES: dict[str, Callable[[object], float]] = {
-    "qed": _qed,
-    "logp": _logp,
+    "qed": qed,
+    "logp": logp,
     "penalized_logp": _penalized_logp,
-    "sa": lambda mol: 10 - _accessibility(mol),
+    "sa": lambda mol: 10 - accessibility(mol),
 }
 """Properties by name; more is better."""
 
