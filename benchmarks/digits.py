@@ -101,7 +101,7 @@ def run(
         FOLDER.mkdir(parents=True, exist_ok=True)
         folder, clock = work / name, work / f"{name}-cpu.json"
         with counted(clock):
-            corpus = _corpus(name, work)
+            corpus = corpus_of(name, work)
             base = frames_preset("tiny")
             training = replace(base.training, steps=STEPS, threads=1, device="cpu")
             wanted = replace(
@@ -117,7 +117,8 @@ def run(
         print(f"{name}: written")
 
 
-def _corpus(name: str, work: Path) -> FramesCorpus:
+def corpus_of(name: str, work: Path) -> FramesCorpus:
+    """What a cell is trained on, prepared in `work`."""
     if name == CLOSED:
         return _linear_gaussian(work)
     settings: dict[str, Any] = {"valid": 0.1, "test": 0.2}
@@ -136,14 +137,14 @@ def _measured(name: str, model: FramesModel, corpus: FramesCorpus) -> dict[str, 
         return {"report": report, "closed_form": _closed_form(corpus)}
     if name == "unseen-9":
         return {"report": report, "auroc": _anomalies(model, corpus)}
-    real, labels = _pictures(corpus, "train")
-    held, names = _pictures(corpus, "test")
-    classifier = _classifier(real, labels)
+    real, labels = pictures_of(corpus, "train")
+    held, names = pictures_of(corpus, "test")
+    classifier = classifier_of(real, labels)
     found: dict[str, Any] = {"report": report}
-    found["referee_accuracy"] = _accuracy(classifier, held, names)
+    found["referee_accuracy"] = accuracy(classifier, held, names)
     told = names if model.conditional else None
     again = np.stack(model.reconstruct(held, told))
-    found["reconstruction_accuracy"] = _accuracy(classifier, again, names)
+    found["reconstruction_accuracy"] = accuracy(classifier, again, names)
     found["reconstructions"] = quality(again, real, held, classifier)
     found["samples"] = {}
     for temperature in TEMPERATURES:
@@ -153,33 +154,36 @@ def _measured(name: str, model: FramesModel, corpus: FramesCorpus) -> dict[str, 
     found["samples"]["draws at 1"] = quality(drawn, real, held, classifier)
     if model.conditional:
         asked = [model.labels[i % len(model.labels)] for i in range(SAMPLES)]
-        found["label_accuracy"] = _accuracy(classifier, np.stack(model.sample(SAMPLES)), asked)
+        found["label_accuracy"] = accuracy(classifier, np.stack(model.sample(SAMPLES)), asked)
     sheet = contact_sheet([list(held[:12]), list(again[:12]), *in_rows(model.sample(36), 12)])
     write_picture(FOLDER / f"{name}.png", sheet)
     return found
 
 
-def _pictures(corpus: FramesCorpus, split: str) -> tuple[Floats, list[str]]:
+def pictures_of(corpus: FramesCorpus, split: str) -> tuple[Floats, list[str]]:
+    """All pictures of a split, [N, T, F], and the names of their labels."""
     store = corpus.split(split)
     pictures = np.stack([store.sequence(i) for i in range(len(store))])
     return pictures, [corpus.labels[label] for label in store.labels]
 
 
-def _classifier(pictures: Floats, labels: list[str]) -> Classifier:
+def classifier_of(pictures: Floats, labels: list[str]) -> Classifier:
+    """A support vector classifier of pictures [N, T, F]."""
     from sklearn.svm import SVC
 
     found: Classifier = SVC(gamma="scale").fit(pictures.reshape(len(pictures), -1), labels)
     return found
 
 
-def _accuracy(classifier: Classifier, pictures: Floats, labels: list[str]) -> float:
+def accuracy(classifier: Classifier, pictures: Floats, labels: list[str]) -> float:
+    """Share of pictures [N, T, F] that the classifier sees as their labels."""
     found = classifier.predict(pictures.reshape(len(pictures), -1))
     return float(np.mean(found == np.array(labels)))
 
 
 def _anomalies(model: FramesModel, corpus: FramesCorpus) -> dict[str, float]:
     """How well scores tell the digit that was never seen from the others of the test split."""
-    pictures, labels = _pictures(corpus, "test")
+    pictures, labels = pictures_of(corpus, "test")
     scores = model.score(pictures)
     assert scores.squared_error is not None  # there is a latent
     unseen = np.array(labels) == UNSEEN

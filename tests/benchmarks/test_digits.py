@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.digits import cells
+from benchmarks.digits_exported import CELLS
 from benchmarks.digits_page import CLOSED, ledger_rows, page
 from benchmarks.picture_quality import class_entropy, edge_energy, mean_distance, quality
 
@@ -90,3 +91,7 @@ def test_the_page_and_the_ledger_are_made_of_what_there_is() -> None:
     }
     assert "linear" not in page({"laplace": found["laplace"]})
     assert ledger_rows({"laplace": found["laplace"]}) == []
+
+
+def test_what_is_exported_is_a_cell() -> None:
+    assert {*CELLS} <= {*cells()} and any(cells()[name].conditional for name in CELLS)
