@@ -305,11 +305,8 @@ class FramesEngine:
 
     def _lengths(self, wanted: Sequence[int] | int | None, count: int) -> Array:
         longest = self.facts.longest
-        each = (
-            [longest if wanted is None else wanted] * count
-            if not isinstance(wanted, Sequence)
-            else list(wanted)
-        )
+        every = longest if wanted is None else wanted
+        each = [every] * count if isinstance(every, int) else list(every)
         if len(each) != count or any(not 1 <= size <= longest for size in each):
             raise UserError(f"lengths must be from 1 to {longest} frames, one of each sequence")
         return np.array(each, np.int64)

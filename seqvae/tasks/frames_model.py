@@ -157,11 +157,8 @@ class FramesModel:
             UserError: lengths that the model does not write, or see `batch`.
         """
         count = len(z)
-        wanted = (
-            [lengths or self.longest] * count
-            if not isinstance(lengths, Sequence)
-            else list(lengths)
-        )
+        every = self.longest if lengths is None else lengths
+        wanted = [every] * count if isinstance(every, int) else list(every)
         if len(wanted) != count or any(not 1 <= size <= self.longest for size in wanted):
             raise UserError(
                 f"lengths must be from 1 to {self.longest} frames, one of each sequence"

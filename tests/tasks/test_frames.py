@@ -177,6 +177,7 @@ def replace_data(folder: Path, tmp_path: Path) -> Path:
     [
         (["sample", "RUN", "--out", "x.txt"], "name a .png, a .npy or a .npz"),
         (["sample", "RUN", "--out", "x.npy", "--length", "9"], "from 1 to 6 frames"),
+        (["sample", "RUN", "--out", "x.npy", "--length", "0"], "from 1 to 6 frames"),
         (["sample", "RUN", "--out", "x.npy", "--temperature", "0"], "temperature must be above 0"),
         (["interpolate", "RUN", "FEW", "--out", "x.npy", "--end", "12"], "has 12 sequences"),
         (["score", "RUN", "gone.npy"], "gone.npy: no such file"),
