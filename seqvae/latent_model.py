@@ -88,6 +88,10 @@ class LatentModel(nn.Module, ABC):
             crossed: whether the densities of each z given every x of the batch are, all Gaussian.
         """
 
+    def expected(self, prior: Prior, batch: Batch) -> Prior:
+        """A prior as it is for each sequence of a batch, by what the model is told of them; by default the same for all."""
+        return prior
+
     def need_latent(self) -> Latent:
         """The top level, or a `ValueError` when there is none."""
         if self.latent is None:

@@ -20,6 +20,7 @@ from seqvae.objectives.bag_of_words import BAG_OF_WORDS, BagOfWords
 from seqvae.objectives.fraternal import FRATERNAL, disagreement
 from seqvae.objectives.refine import Refine, negative_elbo_by_row
 from seqvae.posteriors import Posterior
+from seqvae.priors import Prior
 
 
 @final
@@ -101,6 +102,12 @@ class SequenceVAE(LatentModel):
             return posterior
         prior, written = self.need_latent().prior, partial(self.reconstruction, batch)
         return self.refine(posterior, negative_elbo_by_row(prior, draw, written))
+
+    def expected(self, prior: Prior, batch: Batch) -> Prior:
+        """See `LatentModel.expected`."""
+        if self.conditioning is None:
+            return prior
+        return self.conditioning.expected(prior, batch.labels, batch.attributes)
 
     def summarise(self, values: Tensor, lengths: Tensor) -> Tensor:
         """The encoder's summaries [B, H] of `values` [B, T], before the posterior.
@@ -243,9 +250,7 @@ class SequenceVAE(LatentModel):
             reconstruction, penalties, auxiliary = self._written(batch, None)
             return Terms(reconstruction, penalties=penalties, auxiliary=auxiliary)
         posterior = self.refined(batch, lambda q: q.sample(seed))
-        prior = self.latent.prior
-        if self.conditioning is not None:
-            prior = self.conditioning.expected(prior, batch.labels, batch.attributes)
+        prior = self.expected(self.latent.prior, batch)
         write = partial(self._written, batch)
         return self._terms(
             self.name, posterior, prior, write, seed, samples, gradient, aggregate, crossed

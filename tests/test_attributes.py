@@ -14,8 +14,9 @@ from seqvae.data.attributes import Attribute
 from seqvae.data.corpus import Corpus
 from seqvae.data.prepare import PrepareText, prepare_text
 from seqvae.errors import UserError
+from seqvae.evaluation.collapse import prior_reconstruction
 from seqvae.evaluation.evaluate import evaluate
-from seqvae.evaluation.likelihood import elbo
+from seqvae.evaluation.likelihood import elbo, importance_weighted
 from seqvae.given_model import by_known, given
 from seqvae.model import SequenceVAE
 from seqvae.objectives import RateTarget
@@ -136,6 +137,22 @@ def test_given_what_is_known_it_is_the_same_model_and_folded_too(
             )
             if latent:
                 torch.testing.assert_close(bound.kl, terms.kl[rows], rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("networks", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("latent", [True, False])
+def test_a_batch_of_many_is_measured_as_each_is(networks: Model, latent: bool) -> None:
+    model = disturbed(networks, latent=latent)
+    batch = batch_of()
+    whole = importance_weighted(model, batch, 8)
+    for one, part in by_known(model, batch):
+        at = [next(i for i in range(5) if batch.values[i].equal(v)) for v in part.values]
+        torch.testing.assert_close(
+            importance_weighted(one, part, 8), whole[at], rtol=1e-5, atol=1e-4
+        )
+        if latent:
+            gap = prior_reconstruction(one, part), prior_reconstruction(model, batch)[at]
+            torch.testing.assert_close(*gap, rtol=1e-5, atol=1e-4)
 
 
 def test_the_prior_of_a_label_moves_with_the_attributes() -> None:

@@ -218,7 +218,11 @@ def prior_reconstruction(model: LatentModel, batch: Batch, seed: int = 0) -> Ten
     with evaluating(model):
         device = batch.values.device
         seeds = sequence_seeds(batch, seed, "prior")
-        z = torch.cat([latent.prior.sample(torch.tensor([s], device=device), 1) for s in seeds])
+        drawn = []
+        for row, own in enumerate(seeds):
+            prior = model.expected(latent.prior, batch.select(torch.tensor([row], device=device)))
+            drawn.append(prior.sample(torch.tensor([own], device=device), 1))
+        z = torch.cat(drawn)
         return model.reconstruction(batch, z[None])[0]
 
 

@@ -80,7 +80,8 @@ def elbo(model: LatentModel, batch: Batch, seed: int = 0) -> Elbo:
         posterior = _refined(model, batch, seed)
         z = _sample(posterior, sequence_seeds(batch, seed, "posterior"), slice(0, batch.size), 1)
         reconstruction = model.reconstruction(batch, z)[0]
-        return Elbo(reconstruction, model.latent.prior.kl(posterior, z=z), posterior)
+        prior = model.expected(model.latent.prior, batch)
+        return Elbo(reconstruction, prior.kl(posterior, z=z), posterior)
 
 
 def importance_weighted(
@@ -159,7 +160,8 @@ def importance_weighted_under(
                 [model.reconstruction(part, z_) for z_ in torch.split(z, size)]
             )
             for prior, found in zip(priors, nll, strict=True):
-                log_weight = prior.log_prob(z) - log_q - reconstruction
+                log_prior = model.expected(prior, part).log_prob(z)
+                log_weight = log_prior - log_q - reconstruction
                 found[rows] = math.log(samples) - log_weight.logsumexp(0)
         return nll
 
