@@ -34,7 +34,7 @@ from benchmarks.digits_page import (
     page,
 )
 from benchmarks.picture_quality import Classifier, quality
-from benchmarks.record import ROOT, ledger, write_result
+from benchmarks.record import RESULTS, ROOT, ledger, write_result
 from seqvae.config_frames import Frames
 from seqvae.data.frames.corpus import FramesCorpus
 from seqvae.data.frames.digits import PrepareDigits, prepare_digits
@@ -244,7 +244,9 @@ def table() -> None:
     for name in found:
         if (FOLDER / f"{name}.png").exists():
             shutil.copyfile(FOLDER / f"{name}.png", pictures / f"digits-{name}.png")
-    PAGE.write_text(page(found), encoding="utf-8")
+    exported = RESULTS / "digits_exported.json"
+    files = json.loads(exported.read_text(encoding="utf-8"))["cells"] if exported.exists() else None
+    PAGE.write_text(page(found, files), encoding="utf-8")
     rows = ledger_rows(found)
     if rows:
         ledger("E", rows)

@@ -16,8 +16,15 @@ FACTORS, FRAMES, FEATURES = 3, 6, 2
 CLOSE = 0.25
 
 
-def page(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """docs/digits.md."""
+def page(
+    found: Mapping[str, Mapping[str, Any]], exported: Mapping[str, Mapping[str, Any]] | None = None
+) -> str:
+    """docs/digits.md.
+
+    Args:
+        found: results of cells, by name.
+        exported: what `benchmarks.digits_exported` measured of some, by name.
+    """
     pictures = {name: result for name, result in found.items() if "samples" in result}
     lines = [
         "# Digits as sequences of rows",
@@ -54,7 +61,7 @@ def page(found: Mapping[str, Mapping[str, Any]]) -> str:
             f"Asked for a digit, the conditional model writes it in {share:.1f} % of {SAMPLES} samples.",
             "",
         ]
-    lines += _anomaly_lines(found) + _closed_lines(found)
+    lines += _anomaly_lines(found) + _closed_lines(found) + _exported_lines(exported or {})
     for name in pictures:
         lines += [f"### {name}", "", f"![{name}](figures/digits-{name}.png)", ""]
     lines.append("First row held-out digits, second their reconstructions, below them samples.")
@@ -137,6 +144,38 @@ def _closed_lines(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
         ),
         "",
     ]
+
+
+def _exported_lines(exported: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    if not exported:
+        return []
+    lines = [
+        "## As one file that an app calls",
+        "",
+        (
+            "`seqvae export` compares its graphs with PyTorch before it writes them; errors are relative. Measured by "
+            "`python -m benchmarks.digits_exported`, times on one thread."
+        ),
+        "",
+        "| cell | error of frames | of latents | of samples | model.onnx | a digit | PyTorch |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, result in exported.items():
+        row = result["verify"]
+        lines.append(
+            f"| {name} | {row['frames_error']:.0e} | {row['latent_error']:.0e} | {row['generate_error']:.0e} | "
+            f"{row['model_megabytes']:.1f} MB | {row['sequence_ms']:.2f} ms | {row['torch_sequence_ms']:.2f} ms |"
+        )
+    lines.append("")
+    for name, result in exported.items():
+        if "other_label" in result:
+            share, cases = 100 * result["other_label"], 9 * result["digits"]
+            told = (
+                f"Held-out digits read by {name} under their own label and written under each of the nine others look "
+                f"like those in {share:.1f} % of {cases} cases."
+            )
+            lines += [told, ""]
+    return lines
 
 
 def ledger_rows(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

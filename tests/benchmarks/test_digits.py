@@ -82,6 +82,13 @@ def test_the_page_and_the_ledger_are_made_of_what_there_is() -> None:
         and "AUROC of 9" in text
         and "Exact: -log p(x) 0.900" in text
     )
+    verify = dict.fromkeys(("frames_error", "latent_error", "generate_error"), 1e-6)
+    verify |= {"model_megabytes": 0.6, "sequence_ms": 0.2, "torch_sequence_ms": 1.0}
+    told = {"verify": verify, "other_label": 0.9, "digits": 10}
+    files: dict[str, dict[str, Any]] = {"normal": {"verify": verify}, "conditional": told}
+    again = page(found, files)
+    assert "| normal | 1e-06 |" in again and "in 90.0 % of 90 cases" in again
+    assert "As one file" not in text
     rows = {row["what"]: row["met"] for row in ledger_rows(found)}
     assert rows == {
         "reproduction: linear-Gaussian frames": True,
