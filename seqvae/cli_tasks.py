@@ -195,8 +195,8 @@ def transfer(argv: list[str]) -> None:
     def command(
         run: tyro.conf.Positional[Path],
         texts: tyro.conf.Positional[tuple[str, ...]],
-        to: str,
-        source: Annotated[str | None, tyro.conf.arg(name="from")] = None,
+        to: Said,
+        source: Annotated[Said, tyro.conf.arg(name="from")] = (),
         device: str = "cpu",
         decoding: Annotated[Decoding, tyro.conf.arg(name="")] = Decoding(),  # noqa: B008
     ) -> None:
@@ -207,8 +207,9 @@ def transfer(argv: list[str]) -> None:
         Args:
             run: a trained conditional run.
             texts: sentences, or - for standard input.
-            to: the wanted label.
-            source: the sentences' label; by default for each the one under which it is most probable.
+            to: the wanted label; of a run with attributes NAME=VALUE, in a --to of its own. The rest stays as it is.
+            source: the sentences' label and attributes, as in --to; by default for each those under which it is most
+                probable.
             device: where to compute.
             decoding: how tokens are chosen.
         """

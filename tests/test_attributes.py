@@ -228,4 +228,18 @@ def test_what_is_missing_or_wrong_is_named(model: TextModel, tmp_path: Path) -> 
             PrepareText((str(lines),), tmp_path / "out", label="a", attributes=("a:number",))
         )
     told = load_text(model.info["run"], "last", label=["times=2", "then", "mood=sad"])
-    assert told.info["label"] == "times=2 then mood=sad"
+    assert told.info["label"] == "then times=2 mood=sad"
+
+
+def test_what_is_switched_changes_and_the_rest_stays(model: TextModel) -> None:
+    texts = [sentence("now", "glad", who, what, 1) for who in range(6) for what in range(3)]
+    to_sad = [text.split() for text in model.transfer(texts, "mood=sad")]
+    assert np.mean(["sadly" in each for each in to_sad]) >= 0.9
+    assert np.mean([any(verb in each for verb in VERBS["now"]) for each in to_sad]) >= 0.9
+    told = ("now", "mood=glad", "times=1")
+    moved = [text.split() for text in model.transfer(texts, ("then", "times=3"), told)]
+    assert np.mean(["gladly" in each for each in moved]) >= 0.9
+    assert np.mean([any(verb in each for verb in VERBS["then"]) for each in moved]) >= 0.9
+    assert abs(np.mean([each.count("again") for each in moved]) - 3) <= 0.6
+    with pytest.raises(UserError, match="no label 'later'"):
+        model.transfer(texts, "later")

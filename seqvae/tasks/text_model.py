@@ -16,12 +16,13 @@ from seqvae.model import SequenceVAE
 from seqvae.posteriors import Posterior
 from seqvae.tasks.decode import Decoding, generate
 from seqvae.tasks.denoise import denoise
-from seqvae.tasks.given import choices, folded, known
+from seqvae.tasks.given import folded
 from seqvae.tasks.interpolate import interpolate
 from seqvae.tasks.paraphrase import Paraphrase, paraphrase
 from seqvae.tasks.reconstruct import reconstruct
 from seqvae.tasks.reference import Reference
 from seqvae.tasks.repair import Channel, repair
+from seqvae.tasks.said import Said, choices, known
 from seqvae.tasks.sample import sample
 from seqvae.tasks.score import Score, score
 from seqvae.tasks.texts import batch_of, groups, read, sample_each
@@ -233,8 +234,8 @@ class TextModel:
     def transfer(
         self,
         texts: Sequence[str],
-        to: str,
-        source: str | None = None,
+        to: Said,
+        source: Said | None = None,
         decoding: Decoding | None = None,
     ) -> list[str]:
         """Texts said again under another label; see `seqvae.tasks.transfer.transfer`."""
